@@ -1,0 +1,47 @@
+//! How an activity marks the world, which decides what may be done when its outcome is in doubt.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The declared class of an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectClass {
+    /// Nothing outside, no cost. In doubt: runs again; no intent is recorded.
+    Pure,
+    /// Looks, leaves no mark. In doubt: runs again.
+    Read,
+    /// The same key gives the same single effect. In doubt: runs again with the same key.
+    Idempotent,
+    /// Anything else. In doubt: parks until a person says what happened.
+    Irreversible,
+}
+
+impl EffectClass {
+    /// Whether an attempt in doubt may be tried again without asking anybody.
+    pub fn repeatable(self) -> bool {
+        !matches!(self, Self::Irreversible)
+    }
+
+    /// Whether work in flight may simply be dropped, because nothing outside depends on it.
+    pub fn abandonable(self) -> bool {
+        matches!(self, Self::Pure | Self::Read)
+    }
+
+    /// The word in flow files and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Read => "read",
+            Self::Idempotent => "idempotent",
+            Self::Irreversible => "irreversible",
+        }
+    }
+}
+
+impl fmt::Display for EffectClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

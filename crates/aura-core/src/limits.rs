@@ -1,0 +1,105 @@
+//! Every limit of the runtime, in one place; `aura doctor` prints them.
+//!
+//! Crossing a limit gives a typed, recorded outcome: never a hang and never an unbounded heap.
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty = $value:expr, $label:literal;)*) => {
+        $($(#[$doc])* pub const $name: $ty = $value;)*
+
+        /// Name, value and meaning of every limit, in the order of this file.
+        pub fn all() -> Vec<(&'static str, u64, &'static str)> {
+            vec![$((stringify!($name), $value as u64, $label)),*]
+        }
+    };
+}
+
+limits! {
+    /// Bytes of a flow file.
+    FLOW_FILE_BYTES: usize = 1 << 20, "bytes of a flow file";
+    /// Nodes of a flow, bodies included.
+    FLOW_NODES: usize = 2_000, "nodes of a flow";
+    /// Bodies within bodies, and values within values, of a flow file.
+    FLOW_NESTING: usize = 16, "nested bodies of a flow";
+    /// Nested collections in any YAML or JSON value of a flow file.
+    VALUE_NESTING: usize = 64, "nested collections of a value";
+    /// Scalars and collections of a flow file after its aliases are expanded.
+    FLOW_VALUES: usize = 100_000, "values of a flow file, aliases expanded";
+    /// Problems reported for one file.
+    FLOW_PROBLEMS: usize = 100, "problems reported for one flow file";
+    /// Items of a map node.
+    MAP_ITEMS: usize = 100_000, "items of a map";
+    /// Items of a map in work at once.
+    MAP_CONCURRENCY: u32 = 1_024, "items of a map in work at once";
+    /// Iterations of a loop node.
+    LOOP_ITERATIONS: u64 = 1_000_000, "iterations of a loop";
+    /// Visits of one node through backward `next`, unless the node says less.
+    VISITS: u32 = 100, "visits of one node";
+    /// Steps of a run.
+    RUN_STEPS: u64 = 1_000_000, "steps of a run";
+    /// Bytes of a rendered value.
+    VALUE_BYTES: usize = 1 << 20, "bytes of a rendered value";
+    /// Bytes above which a payload becomes a blob.
+    INLINE_BYTES: usize = 64 << 10, "bytes above which a payload becomes a blob";
+    /// Bytes up to which a blob may lie in the store's table.
+    BLOB_TABLE_BYTES: usize = 1 << 20, "bytes of a blob kept in the store's table";
+    /// Bytes of an outcome; what is longer is cut and marked.
+    OUTCOME_BYTES: usize = 16 << 20, "bytes of an outcome";
+    /// Steps of an expression's evaluation.
+    EXPRESSION_FUEL: u64 = 100_000, "steps of an expression";
+    /// Labels of a run.
+    LABELS: usize = 16, "labels of a run";
+    /// Bytes of a name: node id, flow, label, signal, key.
+    NAME_BYTES: usize = 128, "bytes of a name";
+    /// Bytes of a message kept in an error.
+    MESSAGE_BYTES: usize = 4_096, "bytes of an error message";
+    /// Events of a commit.
+    COMMIT_EVENTS: usize = 4_096, "events of a commit";
+    /// Bytes of a commit's payload.
+    COMMIT_BYTES: usize = 16 << 20, "bytes of a commit";
+    /// Transitions of a turn; more go on in a turn of their own.
+    TURN_TRANSITIONS: usize = 256, "transitions of a turn";
+    /// Inputs that a shard drains in one step.
+    SHARD_DRAIN: usize = 256, "inputs drained in one step of a shard";
+    /// Inputs waiting for a shard.
+    SHARD_QUEUE: usize = 65_536, "inputs waiting for a shard";
+    /// Commits of a shard that are not durable yet.
+    UNDURABLE_COMMITS: usize = 16_384, "commits not yet durable";
+    /// Bytes of a shard's commits that are not durable yet.
+    UNDURABLE_BYTES: usize = 64 << 20, "bytes not yet durable";
+    /// Bytes of blobs that a shard keeps for expressions.
+    BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
+    /// Runs that a shard keeps in memory when they have nothing in work.
+    HOT_RUNS: usize = 10_000, "runs kept in memory";
+    /// Effects in flight at once; after a crash at most as many are in doubt.
+    SLOTS: usize = 64, "effects in flight at once";
+    /// Pure tasks in work at once.
+    PURE_TASKS: usize = 64, "pure tasks in work at once";
+    /// Recoveries of one task before it parks.
+    TASK_RECOVERIES: u32 = 10, "recoveries of one task";
+    /// Signals kept by name before their `wait`.
+    SIGNALS: usize = 1_000, "signals kept before their wait";
+    /// Signal ids remembered for deduplication.
+    SIGNAL_IDS: usize = 4_096, "signal ids remembered by a run";
+    /// Tries of a step.
+    ATTEMPTS: u32 = 100, "tries of a step";
+    /// Milliseconds of an attempt, unless the node says otherwise.
+    ATTEMPT_MS: u64 = 60_000, "milliseconds of an attempt";
+    /// Milliseconds that a late outcome is awaited after its attempt timed out.
+    LATE_OUTCOME_MS: u64 = 30_000, "milliseconds a late outcome is awaited";
+    /// Milliseconds within which a call that is idempotent by its key is sent again (23 hours).
+    KEY_TTL_MS: u64 = 82_800_000, "milliseconds within which a keyed call is re-sent";
+    /// Milliseconds of any duration (10 years).
+    DURATION_MAX_MS: u64 = 315_360_000_000, "milliseconds of any duration";
+    /// Bytes of one line on the owner's socket.
+    SOCKET_LINE_BYTES: usize = 16 << 20, "bytes of a line on the socket";
+    /// Clients of the owner's socket at once.
+    SOCKET_CLIENTS: usize = 64, "clients of the socket";
+    /// Redirects followed by a read.
+    HTTP_REDIRECTS: usize = 5, "redirects followed";
+    /// Bytes read of an HTTP response body.
+    HTTP_BODY_BYTES: usize = 16 << 20, "bytes of an HTTP body";
+    /// Bytes read of a file.
+    FILE_BYTES: usize = 16 << 20, "bytes of a file";
+    /// Entries listed of a folder.
+    FILE_ENTRIES: usize = 10_000, "entries listed of a folder";
+}

@@ -1,0 +1,244 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::commit::StoredCommit;
+use crate::error::Code;
+use crate::hash::Hash;
+use crate::id::RunId;
+use crate::time::Millis;
+
+/// A place in the log of a store; opaque, ascending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+/// What the caller can do about a store that did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else owns it now: stop, drop what is in memory.
+    #[error("{message}")]
+    Lost {
+        /// What happened.
+        message: String,
+    },
+    /// Not now (no room, a lock): nothing was changed; try again later. Reads go on.
+    #[error("{message}")]
+    Busy {
+        /// Why.
+        code: Code,
+        /// What happened.
+        message: String,
+    },
+    /// This handle must not be used again: reopen and recover. Whether the group became durable is not known.
+    #[error("{message}")]
+    Broken {
+        /// Why.
+        code: Code,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// The code for `aura explain`.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lost { .. } => Code::StoreOwned,
+            Self::Busy { code, .. } | Self::Broken { code, .. } => *code,
+        }
+    }
+}
+
+/// Commits that become durable together, in order, with what belongs to them.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// The commits. A commit's `seq` must follow the last one of its run, or be 1 for a new run.
+    pub commits: Vec<StoredCommit>,
+    /// Rows of the runs that they change; the last one of a run counts.
+    pub rows: Vec<RunRow>,
+    /// Blobs that they name, by address, of at most [`crate::limits::BLOB_TABLE_BYTES`] bytes; plain bytes.
+    pub blobs: Vec<(Hash, Bytes)>,
+}
+
+/// What an append did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The place of the last commit.
+    pub position: Position,
+}
+
+/// Where a run stands, for lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Something is in work or ready.
+    Running,
+    /// Nothing to do until a timer, a signal or a person.
+    Waiting,
+    /// An effect is in doubt and waits for a person.
+    InDoubt,
+    /// Being cancelled.
+    Cancelling,
+    /// Ended well.
+    Completed,
+    /// Ended in failure.
+    Failed,
+    /// Ended by cancellation.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] = [
+        Self::Running,
+        Self::Waiting,
+        Self::InDoubt,
+        Self::Cancelling,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Whether the run has ended.
+    pub fn closed(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// The word in lists and in `--where`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::InDoubt => "in_doubt",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What recovery must do with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Fold it.
+    Active,
+    /// Leave it until its earliest timer; `None` where only a person or a signal can wake it.
+    Asleep(Option<Millis>),
+    /// It has ended.
+    Closed,
+}
+
+/// The row of a run; written in the transaction of the commit that changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// The run.
+    pub run: RunId,
+    /// Name of its flow.
+    pub flow: String,
+    /// Hash of its flow.
+    pub flow_hash: Hash,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// What recovery must do with it.
+    pub mark: Mark,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it started.
+    pub started: Millis,
+    /// When its last commit was decided.
+    pub updated: Millis,
+    /// Number of its events.
+    pub events: u64,
+    /// Number of effects in doubt.
+    pub in_doubt: u32,
+    /// The code of its failure.
+    pub error: Option<Code>,
+}
+
+/// Which runs to list; an empty query means all, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunQuery {
+    /// Only runs whose id starts with this (hexadecimal digits, dashes allowed).
+    pub id_prefix: Option<String>,
+    /// Only runs with one of these statuses; empty means any.
+    pub statuses: Vec<RunStatus>,
+    /// Only runs of this flow.
+    pub flow: Option<String>,
+    /// Only runs with all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// At most this many; 0 means 1,000.
+    pub limit: usize,
+}
+
+/// What a store tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreInfo {
+    /// Where it lies.
+    pub location: String,
+    /// Stored format.
+    pub format: u32,
+    /// Version of its tables.
+    pub schema: u32,
+    /// What the addresses of its blobs are salted with.
+    pub salt: Hash,
+    /// Number of commits.
+    pub commits: u64,
+    /// Number of events.
+    pub events: u64,
+    /// Number of runs.
+    pub runs: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The place of the last commit.
+    pub position: Position,
+    /// Facts of the back end, name and value: version, compile options, journal mode.
+    pub engine: BTreeMap<String, String>,
+}
+
+/// What a check of the whole store found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Health {
+    /// Commits looked at.
+    pub commits: u64,
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// What is wrong, with the run where there is one.
+    pub faults: Vec<(Option<RunId>, Code, String)>,
+}
+
+/// The log, the rows of runs, and small blobs. Every method blocks; callers use threads of their own.
+pub trait Store: Send + Sync {
+    /// Makes a group durable: all or nothing, one sync, before it returns.
+    fn append(&self, group: &Group) -> Result<Appended, StoreError>;
+
+    /// Commits of a run in order, from the one that holds event `from_seq`; at most `limit`.
+    fn read(
+        &self,
+        run: RunId,
+        from_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCommit>, StoreError>;
+
+    /// Commits of all runs after a position, in log order; at most `limit`.
+    fn tail(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(Position, StoredCommit)>, StoreError>;
+
+    /// Rows of runs, newest first.
+    fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError>;
+
+    /// The plain bytes of a blob of the store's own table.
+    fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError>;
+
+    /// What the store tells about itself.
+    fn info(&self) -> Result<StoreInfo, StoreError>;
+
+    /// Looks at everything: pages, chains, blobs.
+    fn check(&self) -> Result<Health, StoreError>;
+}

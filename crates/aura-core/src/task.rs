@@ -1,0 +1,182 @@
+//! Work that a step hands out, and what comes back.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data::Data;
+use crate::effect::EffectClass;
+use crate::error::Failure;
+use crate::hash::Hash;
+use crate::id::RunId;
+use crate::path::StepPath;
+
+/// A place in a task's arguments where a text with secrets stands. The argument itself is `null` there, so that
+/// substitution never scans texts, and input that looks like a marker stays data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSlot {
+    /// JSON pointer into the arguments.
+    pub pointer: String,
+    /// The text, in parts.
+    pub parts: Vec<SecretPart>,
+}
+
+/// A part of a text with secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretPart {
+    /// Plain text.
+    Text(String),
+    /// The name of a secret; its value never enters the log.
+    Secret(String),
+}
+
+/// What a step asks to be done, whole: recovery needs nothing else. Stored in `step.started`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The tool.
+    pub tool: String,
+    /// Hash of its definition.
+    pub definition: Hash,
+    /// The class that governs doubt.
+    pub class: EffectClass,
+    /// Arguments, resolved; `null` where a secret slot stands.
+    pub args: Data,
+    /// Texts with secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretSlot>,
+    /// Hash of tool, definition and arguments: the same call has the same hash.
+    pub call: Hash,
+    /// Idempotency key, the same on every attempt: hash of run, step path and call.
+    pub key: Hash,
+    /// Milliseconds that an attempt may take.
+    pub timeout_ms: u64,
+    /// Waits between attempts.
+    pub retry: Retry,
+    /// What to do with an outcome that stays in doubt.
+    #[serde(default, skip_serializing_if = "OnUnknown::is_default")]
+    pub on_unknown: OnUnknown,
+    /// Milliseconds from the first intent within which a call that is idempotent by its key is sent again; absent
+    /// where the call is idempotent by nature, without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ttl_ms: Option<u64>,
+}
+
+/// What to do with an effect whose outcome is in doubt and can't be had by trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnknown {
+    /// Park until a person settles it.
+    #[default]
+    Ask,
+    /// Fail the step with `IN_DOUBT`.
+    Fail,
+}
+
+impl OnUnknown {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Tries of a step and the waits between them: `initial_ms × factor^(n-1)`, at most `max_ms`, with jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Tries in all, from 1.
+    pub max_attempts: u32,
+    /// The first wait.
+    pub initial_ms: u64,
+    /// The longest wait.
+    pub max_ms: u64,
+    /// Growth of the wait.
+    pub factor: f64,
+}
+
+impl Default for Retry {
+    /// 3 tries; waits of 2 s and 4 s (SPEC S0-24).
+    fn default() -> Self {
+        Self { max_attempts: 3, initial_ms: 2_000, max_ms: 16_000, factor: 2.0 }
+    }
+}
+
+/// What the operator who started a run lets its tools reach. Recorded in `run.started`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Permissions {
+    /// Absolute folders within which files may be read and written; the first resolves relative paths.
+    #[serde(default)]
+    pub roots: Vec<String>,
+    /// `HOST` or `HOST:PORT` that may be called although it is a loopback or private address.
+    #[serde(default)]
+    pub allow_net: Vec<String>,
+}
+
+/// One attempt, as it is handed to a performer.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The run.
+    pub run: RunId,
+    /// The step.
+    pub step: StepPath,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// How often this attempt was recovered after a crash.
+    pub recovery: u32,
+    /// What to do.
+    pub spec: Arc<TaskSpec>,
+    /// What may be reached.
+    pub permissions: Arc<Permissions>,
+}
+
+/// What an activity gives back when it did what it was asked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Success {
+    /// The output, as its schema says.
+    pub output: Value,
+    /// Things that it made.
+    pub artifacts: Vec<Artifact>,
+    /// Whether the output was cut to its limit.
+    pub truncated: bool,
+}
+
+impl Success {
+    /// An output with nothing else to tell.
+    pub fn of(output: Value) -> Self {
+        Self { output, ..Self::default() }
+    }
+}
+
+/// A lasting thing that a run made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Where it lies: an absolute path or a URL.
+    pub location: String,
+    /// Its media type.
+    pub media_type: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Hash,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// The result of an attempt, as it enters the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskResult {
+    /// It was done.
+    Succeeded {
+        /// The output; large ones are already stored.
+        output: Data,
+        /// Things that it made.
+        artifacts: Vec<Artifact>,
+        /// Whether the output was cut.
+        truncated: bool,
+    },
+    /// It was not done, or (`certain: false`) it is not known whether it was.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Milliseconds that the other side asks to wait.
+        retry_after_ms: Option<u64>,
+    },
+}
