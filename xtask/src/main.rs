@@ -1,1 +1,86 @@
-fn main() {}
+//! The one entry for automation: `cargo xtask <command>`. One module per command.
+//!
+//! It only starts other programs, reads files and reports; nothing of the product lives here.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks to a person"
+)]
+
+mod bench;
+mod fuzz;
+mod generate;
+mod nightly;
+mod process;
+mod test;
+mod tidy;
+mod tool;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Automation of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks the rules of the repository that no compiler knows.
+    Tidy,
+    /// Runs everything that a change must pass, stopping at the first stage that fails.
+    Test,
+    /// Writes the generated files anew.
+    Gen {
+        /// Changes nothing; fails if a file is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Feeds a fuzz target with what strangers could send.
+    Fuzz {
+        /// How long.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// Which target (a file in fuzz/fuzz_targets).
+        #[arg(default_value = fuzz::LOAD_FLOW)]
+        target: String,
+    },
+    /// Runs what takes too long, or needs too much network, for every change.
+    Nightly,
+    /// Measures what one durable write costs in a directory.
+    Bench {
+        /// The directory to measure in; it must lie on the disk in question.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Tidy => tidy::run(&workspace),
+        Command::Test => test::run(&workspace),
+        Command::Gen { check } => generate::run(&workspace, check),
+        Command::Fuzz { seconds, target } => fuzz::run(&workspace, &target, seconds),
+        Command::Nightly => nightly::run(&workspace),
+        Command::Bench { dir } => bench::run(&dir),
+    }
+}
