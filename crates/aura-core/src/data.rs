@@ -60,3 +60,8 @@ impl Default for Data {
         Self::null()
     }
 }
+
+/// The address of a blob in a store whose addresses are salted with `salt`.
+pub fn blob_address(salt: Hash, bytes: &[u8]) -> BlobRef {
+    BlobRef { blob: Hash::of_all(&[&salt.0, bytes]), bytes: bytes.len() as u64 }
+}

@@ -42,6 +42,8 @@ limits! {
     INLINE_BYTES: usize = 64 << 10, "bytes above which a payload becomes a blob";
     /// Bytes up to which a blob may lie in the store's table.
     BLOB_TABLE_BYTES: usize = 1 << 20, "bytes of a blob kept in the store's table";
+    /// Bytes of a blob.
+    BLOB_BYTES: usize = 64 << 20, "bytes of a blob";
     /// Bytes of an outcome; what is longer is cut and marked.
     OUTCOME_BYTES: usize = 16 << 20, "bytes of an outcome";
     /// Steps of an expression's evaluation.
