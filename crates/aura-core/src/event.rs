@@ -147,6 +147,9 @@ pub struct RunStarted {
     pub flags: Vec<u32>,
     /// What its tools may reach.
     pub permissions: Permissions,
+    /// Variables with the values that they have before any `set`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, Data>,
     /// Who started it.
     pub actor: String,
     /// The state hash of the new run.
@@ -226,6 +229,9 @@ pub enum Work {
     },
     /// A body again and again.
     Loop {
+        /// The number of iterations, where it is known beforehand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        times: Option<u64>,
         /// Whether the outputs of all iterations are kept.
         collect: bool,
     },
@@ -246,6 +252,8 @@ pub enum Work {
 pub enum Output {
     /// Here.
     Value(Data),
+    /// It is the object of the variables that this event sets.
+    Vars,
     /// It is the output of the step's task, told by `tool.completed`, `effect.reconciled` or `effect.settled`.
     Task,
     /// It is the output of this node of the body that completed; absent where no node of it completed.
@@ -262,11 +270,24 @@ pub struct StepCompleted {
     /// Variables that it set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, Data>,
-    /// Where control goes, if the node has `next`: the target's id, forward or backward.
+    /// For an iteration of a loop: whether the loop ends with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
+    /// Where control goes, if a route of `next` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
+    pub next: Option<Next>,
     /// State hash after it.
     pub state: Hash,
+}
+
+/// The route of `next` that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// The target's id.
+    pub to: String,
+    /// For a jump back: the ids of the nodes that are visited again, the target first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<String>,
 }
 
 /// What follows from a step's failure.
@@ -288,6 +309,9 @@ pub struct StepFailed {
     pub error: Failure,
     /// What follows.
     pub then: OnFailure,
+    /// Where control goes, if the flow goes on and a route of `next` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
     /// State hash after it.
     pub state: Hash,
 }
@@ -304,6 +328,9 @@ pub struct StepRetrying {
 pub struct StepSkipped {
     /// Why.
     pub reason: SkipReason,
+    /// Where control goes, if a forward route of `next` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
     /// State hash after it.
     pub state: Hash,
 }
@@ -377,6 +404,9 @@ pub struct EffectUnknown {
     pub call: Hash,
     /// Why.
     pub doubt: Doubt,
+    /// Whether it waits for a person now, or fails as its step says; otherwise it is tried again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
     /// What the attempt said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,

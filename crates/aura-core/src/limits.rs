@@ -41,7 +41,7 @@ limits! {
     /// Bytes above which a payload becomes a blob.
     INLINE_BYTES: usize = 64 << 10, "bytes above which a payload becomes a blob";
     /// Bytes up to which a blob may lie in the store's table.
-    BLOB_TABLE_BYTES: usize = 1 << 20, "bytes of a blob kept in the store's table";
+    BLOB_TABLE_BYTES: usize = 4 << 20, "bytes of a blob kept in the store's table";
     /// Bytes of a blob.
     BLOB_BYTES: usize = 64 << 20, "bytes of a blob";
     /// Bytes of an outcome; what is longer is cut and marked.
@@ -100,8 +100,34 @@ limits! {
     HTTP_REDIRECTS: usize = 5, "redirects followed";
     /// Bytes read of an HTTP response body.
     HTTP_BODY_BYTES: usize = 16 << 20, "bytes of an HTTP body";
+    /// Headers that a call may send.
+    HTTP_HEADERS: usize = 100, "headers sent with an HTTP request";
+    /// Addresses of one host that are looked at.
+    HTTP_ADDRESSES: usize = 32, "addresses looked at of one host";
+    /// Sets of addresses for which open connections are kept.
+    HTTP_CLIENTS: usize = 64, "sets of addresses with open connections";
+    /// Milliseconds that a `Retry-After` may ask for (24 hours).
+    HTTP_RETRY_AFTER_MS: u64 = 86_400_000, "milliseconds that Retry-After may ask for";
     /// Bytes read of a file.
     FILE_BYTES: usize = 16 << 20, "bytes of a file";
     /// Entries listed of a folder.
     FILE_ENTRIES: usize = 10_000, "entries listed of a folder";
+    /// Folders within folders that a recursive listing enters.
+    FILE_NESTING: usize = 64, "nested folders listed";
+    /// Bytes of a text that is split or searched.
+    TEXT_BYTES: usize = 4 << 20, "bytes of a text to split or search";
+    /// Sections, links, headings or keywords found in one text.
+    TEXT_PIECES: usize = 10_000, "pieces found in one text";
+    /// Attributes of one HTML tag, as far as they can be told by counting separators.
+    HTML_TAG_SEPARATORS: usize = 4_000, "separators within one HTML tag";
+    /// Bytes of a JSONPath.
+    QUERY_BYTES: usize = 1_024, "bytes of a JSONPath";
+    /// Nested brackets and parentheses of a JSONPath.
+    QUERY_NESTING: usize = 8, "nested brackets of a JSONPath";
+    /// Values that a JSONPath may visit, estimated before it runs.
+    QUERY_VISITS: u64 = 10_000_000, "values that a JSONPath may visit";
+    /// Values that a JSONPath may yield.
+    QUERY_MATCHES: usize = 100_000, "values that a JSONPath may yield";
+    /// Checks of one verification.
+    VERIFY_CHECKS: usize = 1_000, "checks of one verification";
 }

@@ -1,0 +1,118 @@
+//! `decide`: what an input leads to. A plain function of state, flow, input and time.
+//!
+//! It works on a copy of the state and folds each event into it as it is made, so that later choices of a turn see
+//! earlier ones. It asks two things of its surroundings: whether an effect may start now, and for values of blobs.
+
+mod advance;
+mod answer;
+mod begin;
+mod settle;
+mod stop;
+mod tasks;
+mod turn;
+mod view;
+
+use std::sync::Arc;
+
+use aura_core::commit::Cause;
+use aura_core::data::BlobRef;
+use aura_core::error::Problem;
+use aura_core::event::Event;
+use aura_core::hash::Hash;
+use aura_core::input::Input;
+use aura_core::path::StepPath;
+use aura_core::task::TaskSpec;
+use aura_core::time::Millis;
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::definition::Flow;
+use crate::expr::BlobLookup;
+use crate::state::Run;
+
+pub use view::View;
+
+/// Whether an effect may start in this turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// It is allowed and a slot is held for it: the intent is part of this commit.
+    Go,
+    /// Not now: `Input::Granted` comes later.
+    Wait,
+}
+
+/// Asked for each effect that is ready to start.
+pub trait Gate {
+    /// Whether it may start in this turn.
+    fn grant(&mut self, step: &StepPath, spec: &TaskSpec) -> Grant;
+}
+
+/// What a decision may know of its surroundings.
+pub struct World<'a> {
+    /// The time, never before that of the last commit.
+    pub now: Millis,
+    /// What addresses of blobs are salted with.
+    pub salt: Hash,
+    /// Answers for effects.
+    pub gate: &'a mut dyn Gate,
+    /// Values of blobs.
+    pub blobs: Arc<dyn BlobLookup>,
+}
+
+impl std::fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// What an input leads to.
+#[derive(Debug)]
+pub enum Decision {
+    /// Commit this.
+    Turn(Box<Turn>),
+    /// The input is late, came twice or asks for what is already so: nothing to commit.
+    Nothing,
+    /// The input can't be taken; its sender is told why.
+    Refused(Problem),
+    /// Values of blobs are needed: nothing was changed; present the same input and time again with them.
+    Need(Vec<BlobRef>),
+}
+
+/// Everything that one input decides.
+#[derive(Debug)]
+pub struct Turn {
+    /// The facts, the input first.
+    pub events: Vec<Event>,
+    /// Which input it was, if no event says so.
+    pub cause: Cause,
+    /// Whether the turn reached its limit and asks for `Continue`.
+    pub more: bool,
+    /// The state after them.
+    pub run: Run,
+    /// Steps whose attempt may be handed to a performer when the commit is durable, in order.
+    pub open: Vec<StepPath>,
+    /// Values that became blobs of the store's table.
+    pub blobs: Vec<NewBlob>,
+}
+
+/// A value that became a blob.
+#[derive(Debug, Clone)]
+pub struct NewBlob {
+    /// Its address.
+    pub address: BlobRef,
+    /// Its canonical JSON text.
+    pub bytes: Bytes,
+    /// The value.
+    pub value: Arc<Value>,
+}
+
+/// Decides what an input leads to.
+pub fn decide(run: &Run, flow: &Arc<Flow>, input: &Input, world: &mut World<'_>) -> Decision {
+    let mut turn = turn::Work::new(run, flow, world);
+    match turn.take(input) {
+        Ok(()) => turn.finish(input),
+        Err(turn::Stop::Nothing) => Decision::Nothing,
+        Err(turn::Stop::Refused(problem)) => Decision::Refused(*problem),
+        Err(turn::Stop::Need(blobs)) => Decision::Need(blobs),
+    }
+}

@@ -1,0 +1,76 @@
+//! How a step ends: well, or in failure, and where control goes from it.
+
+use std::collections::BTreeMap;
+
+use aura_core::data::Data;
+use aura_core::error::Failure;
+use aura_core::event::{EventBody, OnFailure, Output, StepCompleted, StepFailed};
+use aura_core::hash::Hash;
+use aura_core::path::StepPath;
+use serde_json::json;
+
+use super::turn::{Step, Work};
+use super::view::View;
+use crate::definition::OnError;
+use crate::val::Val;
+
+impl Work<'_, '_> {
+    /// A step ends well; `val` is its output, wherever the event says that it lies.
+    pub(super) fn complete(&mut self, step: &StepPath, output: Output, val: Val) -> Step {
+        self.complete_with(step, output, val, BTreeMap::new())
+    }
+
+    /// A step ends well with a value of its own.
+    pub(super) fn complete_value(&mut self, step: &StepPath, value: Data) -> Step {
+        self.complete(step, Output::Value(value.clone()), Val::Data(value))
+    }
+
+    /// A step ends well and sets variables.
+    pub(super) fn complete_with(
+        &mut self,
+        step: &StepPath,
+        output: Output,
+        val: Val,
+        vars: BTreeMap<String, Data>,
+    ) -> Step {
+        let body = step.parent().unwrap_or_else(StepPath::root);
+        let mut view = View::new(&self.run, self.flow, &body).ending(step, val, None);
+        view.set_vars(&vars);
+        let next = match self.route(step, view)? {
+            Ok(next) => next,
+            Err(failure) => return self.fail(step, failure),
+        };
+        let data = StepCompleted { output, vars, last: false, next, state: Hash::ZERO };
+        self.emit(step, EventBody::StepCompleted(data))?;
+        self.after_step(step)
+    }
+
+    /// A step fails; its node says what follows.
+    pub(super) fn fail(&mut self, step: &StepPath, error: Failure) -> Step {
+        let (list, place) = self.node_def(step)?;
+        let mut next = None;
+        let mut error = error;
+        let then = match list.nodes[place].on_error {
+            OnError::Fail => OnFailure::Fail,
+            OnError::Goto(to) => OnFailure::Goto(list.nodes[to].id.clone()),
+            OnError::Continue => {
+                let body = step.parent().unwrap_or_else(StepPath::root);
+                let shown = Val::Data(Data::from(json!(error)));
+                let view = View::new(&self.run, self.flow, &body);
+                match self.route(step, view.ending(step, Val::null(), Some(shown)))? {
+                    Ok(taken) => {
+                        next = taken;
+                        OnFailure::Continue
+                    }
+                    Err(failure) => {
+                        error = failure;
+                        OnFailure::Fail
+                    }
+                }
+            }
+        };
+        let data = StepFailed { error, then, next, state: Hash::ZERO };
+        self.emit(step, EventBody::StepFailed(data))?;
+        self.after_step(step)
+    }
+}

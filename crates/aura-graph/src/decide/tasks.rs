@@ -1,0 +1,355 @@
+//! Tasks: intents, outcomes, retries, doubt, and what a person says about it.
+
+use aura_core::effect::EffectClass;
+use aura_core::error::{Code, Failure, Problem};
+use aura_core::event::{
+    ArtifactCreated, Doubt, EffectReconciled, EffectSettled, EffectUnknown, EventBody, Output,
+    PolicyViolation, Settlement, StepRetrying, ToolCalled, ToolCompleted, ToolFailed,
+    VerificationCompleted,
+};
+use aura_core::hash::Hash;
+use aura_core::input::Outcome;
+use aura_core::limits;
+use aura_core::path::StepPath;
+use aura_core::schema::Schema;
+use aura_core::task::{OnUnknown, TaskResult};
+use serde_json::Value;
+use std::sync::Arc;
+
+use super::Grant;
+use super::turn::{Step, Stop, Work};
+use crate::definition::Kind;
+use crate::retry;
+use crate::state::{Task, TaskPhase};
+use crate::val::Val;
+
+impl Work<'_, '_> {
+    /// Records the intent of an attempt, if it may start now.
+    pub(super) fn try_intent(&mut self, step: &StepPath, attempt: u32) -> Step {
+        let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
+        // What stops starts nothing new; a repetition that only finds out what happened is not new.
+        if self.stops(step) && !task.doubtful {
+            return Ok(());
+        }
+        if self.world.gate.grant(step, &task.spec) == Grant::Wait {
+            return Ok(());
+        }
+        let called = ToolCalled {
+            tool: task.spec.tool.clone(),
+            call: task.spec.call,
+            key: task.spec.key,
+            timeout: self.now.plus(task.spec.timeout_ms),
+        };
+        self.emit_attempt(step, attempt, EventBody::ToolCalled(called))?;
+        self.open.push(step.clone());
+        Ok(())
+    }
+
+    /// Slots are free.
+    pub(super) fn granted(&mut self, steps: &[StepPath]) -> Step {
+        for step in steps {
+            if let Some(task) = self.run.tasks.get(step).cloned()
+                && task.phase == TaskPhase::Ready
+            {
+                self.try_intent(step, task.attempt)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An attempt ended.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) -> Step {
+        let step = &outcome.step;
+        let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
+        if task.spec.call != outcome.call {
+            return Err(Stop::Nothing);
+        }
+        let current = task.attempt == outcome.attempt && task.phase == TaskPhase::Called;
+        match (&outcome.result, current) {
+            (TaskResult::Succeeded { .. }, true) => self.succeeded(&task, outcome),
+            (TaskResult::Failed { failure, retry_after_ms }, true) => {
+                self.failed(step, &task, failure, *retry_after_ms)
+            }
+            (result, false) => self.late(&task, outcome, result),
+        }
+    }
+
+    fn succeeded(&mut self, task: &Task, outcome: &Outcome) -> Step {
+        let TaskResult::Succeeded { output, artifacts, truncated } = &outcome.result else {
+            return Ok(());
+        };
+        let (step, state) = (&outcome.step, self.run.hash);
+        let completed = ToolCompleted {
+            call: task.spec.call,
+            output: output.clone(),
+            truncated: *truncated,
+            artifacts: artifacts.clone(),
+        };
+        self.emit_attempt(step, outcome.attempt, EventBody::ToolCompleted(completed))?;
+        for artifact in artifacts {
+            let created = ArtifactCreated {
+                artifact: artifact.clone(),
+                tool: task.spec.tool.clone(),
+                call: task.spec.call,
+                flow: self.flow.hash,
+                state,
+            };
+            self.emit(step, EventBody::ArtifactCreated(created))?;
+        }
+        self.done(step)
+    }
+
+    /// The task of a step has its output: a verification is judged, any other step completes.
+    fn done(&mut self, step: &StepPath) -> Step {
+        let outcome = self.run.node(step).and_then(|node| node.outcome.clone());
+        let data = outcome.unwrap_or_default();
+        let verifies =
+            matches!(self.flow.node_at(step).map(|node| &node.kind), Some(Kind::Verify(_)));
+        if verifies {
+            let report = self.json(&data)?;
+            let number = |name: &str| report[name].as_f64().unwrap_or_default();
+            let passed = report["passed"].as_bool().unwrap_or_default();
+            let (score, min_score) = (number("score"), number("min_score"));
+            let judged = VerificationCompleted { score, min_score, passed };
+            self.emit(step, EventBody::VerificationCompleted(judged))?;
+            if !passed {
+                let message = verification_message(&report, score, min_score);
+                return self.fail(step, Failure::certain(Code::VerificationFailed, message));
+            }
+        }
+        self.complete(step, Output::Task, Val::Data(data))
+    }
+
+    fn failed(
+        &mut self,
+        step: &StepPath,
+        task: &Task,
+        failure: &Failure,
+        asked_ms: Option<u64>,
+    ) -> Step {
+        let error = failure.clone().of_attempt(task.attempt);
+        if !error.certain && !task.spec.class.abandonable() {
+            return self.in_doubt(step, Doubt::Lost, Some(error), asked_ms);
+        }
+        let data =
+            ToolFailed { call: task.spec.call, error: error.clone(), retry_after_ms: asked_ms };
+        self.emit_attempt(step, task.attempt, EventBody::ToolFailed(data))?;
+        if error.code == Code::Forbidden {
+            let violation =
+                PolicyViolation { tool: task.spec.tool.clone(), reason: error.message.clone() };
+            self.emit(step, EventBody::PolicyViolation(violation))?;
+        }
+        self.after_failure(step, task, error, asked_ms)
+    }
+
+    /// An attempt failed and left no doubt that matters: tries again, or fails the step.
+    fn after_failure(
+        &mut self,
+        step: &StepPath,
+        task: &Task,
+        error: Failure,
+        asked_ms: Option<u64>,
+    ) -> Step {
+        let again =
+            error.code.retryable() || (!error.certain && task.spec.class == EffectClass::Read);
+        if !again || task.attempt >= task.spec.retry.max_attempts {
+            return self.fail(step, error);
+        }
+        if self.stops(step) {
+            return self.after_step(step);
+        }
+        self.retry(step, task, asked_ms)
+    }
+
+    fn retry(&mut self, step: &StepPath, task: &Task, asked_ms: Option<u64>) -> Step {
+        let seed = self.run.started.as_ref().map_or(Hash::ZERO, |started| started.seed);
+        let wait = retry::wait_ms(seed, step, task.attempt, &task.spec.retry, asked_ms);
+        let until = self.now.plus(wait);
+        let retrying = EventBody::StepRetrying(StepRetrying { until });
+        self.emit_attempt(step, task.attempt + 1, retrying)
+    }
+
+    /// It is not known whether an attempt acted: its class decides.
+    fn in_doubt(
+        &mut self,
+        step: &StepPath,
+        doubt: Doubt,
+        error: Option<Failure>,
+        asked_ms: Option<u64>,
+    ) -> Step {
+        let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
+        let used_up = task.attempt >= task.spec.retry.max_attempts;
+        let parked = used_up || !self.repeatable(&task);
+        let unknown = EffectUnknown {
+            call: task.spec.call,
+            doubt,
+            parked,
+            error: error.clone(),
+            retry_after_ms: asked_ms,
+        };
+        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
+        if parked {
+            return self.park(step, &task, error);
+        }
+        self.retry(step, &task, asked_ms)
+    }
+
+    fn repeatable(&self, task: &Task) -> bool {
+        let within_key = match (task.spec.key_ttl_ms, task.intended) {
+            (Some(ttl), Some(intended)) => self.now.since(intended) < ttl,
+            _ => true,
+        };
+        task.spec.class.repeatable() && within_key && task.recoveries + 1 < limits::TASK_RECOVERIES
+    }
+
+    fn park(&mut self, step: &StepPath, task: &Task, error: Option<Failure>) -> Step {
+        if task.spec.on_unknown == OnUnknown::Ask {
+            return self.after_step(step);
+        }
+        let why = error.map_or_else(|| "its outcome was lost".to_owned(), |e| e.message);
+        let message = format!("it is not known whether '{}' acted: {why}", task.spec.tool);
+        let failure = Failure::in_doubt(Code::InDoubt, message).of_attempt(task.attempt);
+        self.fail(step, failure)
+    }
+
+    /// An outcome that arrives after its attempt was given up.
+    fn late(&mut self, task: &Task, outcome: &Outcome, result: &TaskResult) -> Step {
+        if !task.doubtful || outcome.attempt > task.attempt {
+            return Err(Stop::Nothing);
+        }
+        let settlement = match result {
+            TaskResult::Succeeded { output, .. } => Settlement::Succeeded(output.clone()),
+            // A failure settles only its own attempt, and only if that is the one in doubt.
+            TaskResult::Failed { failure, .. }
+                if failure.certain
+                    && outcome.attempt == task.attempt
+                    && task.phase == TaskPhase::InDoubt =>
+            {
+                Settlement::Failed(failure.clone().of_attempt(outcome.attempt))
+            }
+            TaskResult::Failed { .. } => return Err(Stop::Nothing),
+        };
+        let data = EffectReconciled { call: outcome.call, outcome: settlement.clone() };
+        let step = &outcome.step;
+        self.emit_attempt(step, outcome.attempt, EventBody::EffectReconciled(data))?;
+        match settlement {
+            Settlement::Failed(failure) => self.after_failure(step, task, failure, None),
+            Settlement::Succeeded(_) | Settlement::Retry => self.done(step),
+        }
+    }
+
+    /// The attempt of a task took too long.
+    pub(super) fn attempt_timed_out(&mut self, step: &StepPath) -> Step {
+        let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
+        let message = format!("no outcome within {} ms", task.spec.timeout_ms);
+        if task.spec.class.abandonable() {
+            let failure = Failure::certain(Code::Timeout, message);
+            return self.failed(step, &task, &failure, None);
+        }
+        let failure = Failure::in_doubt(Code::Timeout, message).of_attempt(task.attempt);
+        self.in_doubt(step, Doubt::Timeout, Some(failure), None)
+    }
+
+    /// A node's deadline passed while its task was open.
+    pub(super) fn task_past_deadline(&mut self, step: &StepPath, failure: Failure) -> Step {
+        let Some(task) = self.run.tasks.get(step).cloned() else {
+            return self.fail(step, failure);
+        };
+        if !task.binding() {
+            return self.fail(step, failure);
+        }
+        if task.phase == TaskPhase::InDoubt {
+            return Ok(());
+        }
+        let unknown = EffectUnknown {
+            call: task.spec.call,
+            doubt: Doubt::Timeout,
+            parked: true,
+            error: Some(failure.clone()),
+            retry_after_ms: None,
+        };
+        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
+        self.park(step, &task, Some(failure))
+    }
+
+    /// The process that performed these tasks is gone.
+    pub(super) fn unknown(&mut self, steps: &[StepPath], doubt: Doubt) -> Step {
+        // All facts first: they are the input.
+        let mut doubted = Vec::new();
+        for step in steps {
+            let Some(task) = self.run.tasks.get(step).cloned() else { continue };
+            if !task.in_flight() {
+                continue;
+            }
+            let parked = !self.repeatable(&task);
+            let data = EffectUnknown {
+                call: task.spec.call,
+                doubt,
+                parked,
+                error: None,
+                retry_after_ms: None,
+            };
+            self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(data))?;
+            doubted.push((step.clone(), task, parked));
+        }
+        for (step, task, parked) in doubted {
+            if parked {
+                self.park(&step, &task, None)?;
+            } else if task.spec.class == EffectClass::Pure {
+                self.open.push(step);
+            } else {
+                // A crash costs no attempt.
+                self.try_intent(&step, task.attempt)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A person says what became of an effect.
+    pub(super) fn settle(&mut self, key: Hash, said: &EffectSettled) -> Step {
+        let found = self.run.in_doubt().find(|(_, task)| task.spec.key == key);
+        let Some((step, task)) = found.map(|(step, task)| (step.clone(), Arc::clone(task))) else {
+            let what = format!("no effect of this run with key {} is in doubt", key.short());
+            let problem = Problem::new(Code::NotWaiting, what).next("aura effects --in-doubt");
+            return Err(problem.into());
+        };
+        if let Settlement::Succeeded(output) = &said.outcome {
+            let output = self.json(output)?;
+            self.fits(&task.spec.tool, &output)?;
+        }
+        self.emit_attempt(&step, task.attempt, EventBody::EffectSettled(said.clone()))?;
+        match &said.outcome {
+            Settlement::Succeeded(_) => self.done(&step),
+            Settlement::Failed(failure) => self.fail(&step, failure.clone()),
+            Settlement::Retry => self.try_intent(&step, task.attempt + 1),
+        }
+    }
+
+    fn fits(&self, tool: &str, output: &Value) -> Step {
+        let Some(def) = self.flow.tools.get(tool) else { return Ok(()) };
+        let Ok(schema) = Schema::compile(&def.output) else { return Ok(()) };
+        match schema.violations(output).first() {
+            None => Ok(()),
+            Some(violation) => {
+                let what = format!("the output is not one of '{tool}': {violation}");
+                let next = format!("aura tools show {tool}");
+                Err(Problem::new(Code::InvalidInput, what).next(next).into())
+            }
+        }
+    }
+}
+
+fn verification_message(report: &Value, score: f64, min_score: f64) -> String {
+    let mut reasons: Vec<String> = Vec::new();
+    for violation in report["violations"].as_array().into_iter().flatten() {
+        let text = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
+        reasons.push(format!("{} {}", text("at"), text("message")).trim().to_owned());
+    }
+    for check in report["checks"].as_array().into_iter().flatten() {
+        if check["passed"] == Value::Bool(false) {
+            reasons.push(format!("'{}' did not hold", check["name"].as_str().unwrap_or_default()));
+        }
+    }
+    reasons.truncate(5);
+    format!("score {score:.1} of at least {min_score:.1}: {}", reasons.join("; "))
+}

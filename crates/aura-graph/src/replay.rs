@@ -1,0 +1,265 @@
+//! Re-deciding a history and comparing: the proof that a build still decides as the log says.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aura_core::commit::{Cause, StoredCommit};
+use aura_core::event::{Event, EventBody, Settlement};
+use aura_core::hash::Hash;
+use aura_core::input::{ApprovalVerdict, Input, Outcome};
+use aura_core::path::StepPath;
+use aura_core::task::{TaskResult, TaskSpec};
+use serde_json::json;
+
+use crate::decide::{Decision, Gate, Grant, World, decide};
+use crate::definition::Flow;
+use crate::expr::BlobLookup;
+use crate::state::{self, FoldError, Run, fold, fold_commit};
+
+/// A history that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The chain or an event is damaged: integrity.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// A recorded state hash does not follow from the events: integrity.
+    #[error("event {seq}: the state hash does not follow from the history")]
+    State {
+        /// The event.
+        seq: u64,
+    },
+    /// The events before it have no input that this build knows.
+    #[error("the commit at event {seq} has no input")]
+    NoInput {
+        /// The commit's first event.
+        seq: u64,
+    },
+    /// This build decides differently: not corruption, but a changed behaviour.
+    #[error("event {} is decided differently now", .0.seq)]
+    Differs(Box<Difference>),
+    /// Blobs of the history are not at hand.
+    #[error("blobs of the history are missing")]
+    Blobs(Vec<aura_core::data::BlobRef>),
+}
+
+/// The first place where a decision differs.
+#[derive(Debug)]
+pub struct Difference {
+    /// The commit's first event.
+    pub seq: u64,
+    /// The event that the log has there; absent if it has fewer.
+    pub recorded: Option<Event>,
+    /// The event that this build decides there; absent if it decides fewer.
+    pub decided: Option<Event>,
+}
+
+/// The input of a commit, from its header and first events.
+pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
+    match cause {
+        Cause::Continue => return Some(Input::Continue),
+        Cause::Granted => {
+            let called = |event: &&Event| matches!(event.body, EventBody::ToolCalled(_));
+            let steps = events.iter().filter(called).filter_map(|event| event.step.clone());
+            return Some(Input::Granted { steps: steps.collect() });
+        }
+        Cause::Events => {}
+    }
+    let first = events.first()?;
+    let step = first.step.clone();
+    let attempt = first.attempt;
+    Some(match &first.body {
+        EventBody::RunStarted(data) => Input::Start(data.clone()),
+        EventBody::ToolCompleted(data) => Input::Outcome(Outcome {
+            step: step?,
+            attempt: attempt?,
+            call: data.call,
+            result: TaskResult::Succeeded {
+                output: data.output.clone(),
+                artifacts: data.artifacts.clone(),
+                truncated: data.truncated,
+            },
+        }),
+        EventBody::ToolFailed(data) => Input::Outcome(Outcome {
+            step: step?,
+            attempt: attempt?,
+            call: data.call,
+            result: TaskResult::Failed {
+                failure: data.error.clone(),
+                retry_after_ms: data.retry_after_ms,
+            },
+        }),
+        EventBody::EffectReconciled(data) => Input::Outcome(Outcome {
+            step: step?,
+            attempt: attempt?,
+            call: data.call,
+            result: settled(&data.outcome)?,
+        }),
+        EventBody::EffectUnknown(_) => return unknown_of(events),
+        EventBody::TimerFired(data) => {
+            Input::Timer { step: step?, purpose: data.purpose, due: data.due }
+        }
+        EventBody::SignalReceived(data) => Input::Signal {
+            id: data.id.clone(),
+            name: data.name.clone(),
+            payload: data.payload.clone(),
+            actor: data.actor.clone(),
+        },
+        EventBody::ApprovalGranted(data) | EventBody::ApprovalDenied(data) => Input::Approval {
+            step: step?,
+            verdict: match first.body {
+                EventBody::ApprovalGranted(_) => ApprovalVerdict::Granted,
+                _ => ApprovalVerdict::Denied,
+            },
+            action: Some(data.action),
+            actor: data.actor.clone(),
+            reason: data.reason.clone(),
+        },
+        EventBody::RunCancelling(data) => {
+            Input::Cancel { actor: data.actor.clone(), reason: data.reason.clone() }
+        }
+        EventBody::EffectSettled(data) => Input::Settle {
+            key: data.key,
+            outcome: data.outcome.clone(),
+            actor: data.actor.clone(),
+            reason: data.reason.clone(),
+        },
+        _ => return None,
+    })
+}
+
+fn settled(outcome: &Settlement) -> Option<TaskResult> {
+    Some(match outcome {
+        Settlement::Succeeded(output) => TaskResult::Succeeded {
+            output: output.clone(),
+            artifacts: Vec::new(),
+            truncated: false,
+        },
+        Settlement::Failed(failure) => {
+            TaskResult::Failed { failure: failure.clone(), retry_after_ms: None }
+        }
+        Settlement::Retry => return None,
+    })
+}
+
+/// Doubts come from the loss of a process (several at once) or from an attempt that ended without an answer.
+fn unknown_of(events: &[Event]) -> Option<Input> {
+    let first = events.first()?;
+    let EventBody::EffectUnknown(data) = &first.body else { return None };
+    if let Some(error) = &data.error {
+        return Some(Input::Outcome(Outcome {
+            step: first.step.clone()?,
+            attempt: first.attempt?,
+            call: data.call,
+            result: TaskResult::Failed {
+                failure: error.clone(),
+                retry_after_ms: data.retry_after_ms,
+            },
+        }));
+    }
+    let unknown =
+        |event: &&Event| matches!(&event.body, EventBody::EffectUnknown(d) if d.error.is_none());
+    let steps = events.iter().take_while(unknown).filter_map(|event| event.step.clone());
+    Some(Input::Unknown { steps: steps.collect(), doubt: data.doubt })
+}
+
+/// A gate that answers as the commit says it was answered.
+#[derive(Debug)]
+pub struct Recorded {
+    called: BTreeSet<StepPath>,
+}
+
+impl Recorded {
+    /// The answers that stand in a commit.
+    pub fn of(events: &[Event]) -> Self {
+        let called = events
+            .iter()
+            .filter(|event| matches!(event.body, EventBody::ToolCalled(_)))
+            .filter_map(|event| event.step.clone())
+            .collect();
+        Self { called }
+    }
+}
+
+impl Gate for Recorded {
+    fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
+        if self.called.contains(step) { Grant::Go } else { Grant::Wait }
+    }
+}
+
+/// Folds and re-decides a run, commit by commit.
+pub struct Replay {
+    /// The state after the last commit.
+    pub run: Run,
+    head: Hash,
+    salt: Hash,
+    blobs: Arc<dyn BlobLookup>,
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("events", &self.run.events).finish_non_exhaustive()
+    }
+}
+
+impl Replay {
+    /// A replay from the beginning; `salt` is that of the store's blobs.
+    pub fn new(run: Run, salt: Hash, blobs: Arc<dyn BlobLookup>) -> Self {
+        Self { run, head: Hash::ZERO, salt, blobs }
+    }
+
+    /// Checks chain and state hashes of the next commit and folds it.
+    ///
+    /// # Errors
+    /// The history is damaged.
+    pub fn integrity(&mut self, commit: &StoredCommit) -> Result<Vec<Event>, ReplayError> {
+        let events = commit.events().map_err(FoldError::from)?;
+        let mut probe = self.run.clone();
+        for event in &events {
+            let expected = state::after(&probe, event);
+            let expected = match &event.body {
+                EventBody::RunStarted(data) => Some(state::beginning(data.salt, &data.input)),
+                _ => expected,
+            };
+            fold(&mut probe, commit.header.at, event)?;
+            if expected.is_some_and(|expected| expected != probe.hash) {
+                return Err(ReplayError::State { seq: probe.events });
+            }
+        }
+        fold_commit(&mut self.run, &mut self.head, commit)?;
+        Ok(events)
+    }
+
+    /// Decides the next commit again and compares, without folding it.
+    ///
+    /// # Errors
+    /// The decision differs, or can't be made.
+    pub fn redecide(&self, flow: &Arc<Flow>, commit: &StoredCommit) -> Result<(), ReplayError> {
+        let seq = commit.header.seq;
+        let events = commit.events().map_err(FoldError::from)?;
+        let input = input_of(commit.header.cause, &events).ok_or(ReplayError::NoInput { seq })?;
+        let mut gate = Recorded::of(&events);
+        let mut world = World {
+            now: commit.header.at,
+            salt: self.salt,
+            gate: &mut gate,
+            blobs: Arc::clone(&self.blobs),
+        };
+        let decided = match decide(&self.run, flow, &input, &mut world) {
+            Decision::Turn(turn) => turn.events,
+            Decision::Need(blobs) => return Err(ReplayError::Blobs(blobs)),
+            Decision::Nothing | Decision::Refused(_) => Vec::new(),
+        };
+        for place in 0..events.len().max(decided.len()) {
+            let (recorded, decided) = (events.get(place), decided.get(place));
+            // Compared as JSON, which is what the log keeps: 1.0 and a recorded 1.0 are one value either way.
+            if json!(recorded) != json!(decided) {
+                return Err(ReplayError::Differs(Box::new(Difference {
+                    seq: seq + place as u64,
+                    recorded: recorded.cloned(),
+                    decided: decided.cloned(),
+                })));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,432 @@
+//! `fold`: what each event does to the state. Needs events only: no flow, no expression, no clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aura_core::commit::{BadCommit, StoredCommit};
+use aura_core::data::Data;
+use aura_core::effect::EffectClass;
+use aura_core::error::Failure;
+use aura_core::event::{
+    Doubt, EffectUnknown, Event, EventBody, Next, OnFailure, Output, Purpose, RunStarted,
+    Settlement, SkipReason, StepCompleted, StepFailed, StepStarted, Work,
+};
+use aura_core::hash::Hash;
+use aura_core::path::StepPath;
+use aura_core::time::Millis;
+
+use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
+use super::{Phase, Run, Task, TaskPhase};
+use crate::val::Val;
+
+/// An event that does not fit the state before it: the history is damaged, or was written by another build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// The event speaks of something that is not there.
+    #[error("event {seq} ({kind}) does not fit the state of the run")]
+    Misfit {
+        /// Its number.
+        seq: u64,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// The commit is not what its chain says.
+    #[error(transparent)]
+    Commit(#[from] BadCommit),
+}
+
+/// Folds a commit into the state; `head` is the hash of the commit before it and becomes that of this one.
+///
+/// # Errors
+/// The commit does not follow in the chain, or an event of it does not fit.
+pub fn fold_commit(run: &mut Run, head: &mut Hash, commit: &StoredCommit) -> Result<(), FoldError> {
+    commit.check(*head, run.events + 1)?;
+    for event in commit.events()? {
+        fold(run, commit.header.at, &event)?;
+    }
+    run.more = commit.header.more;
+    *head = commit.hash;
+    Ok(())
+}
+
+/// Folds one event into the state.
+///
+/// # Errors
+/// The event does not fit; the state is then of no use.
+pub fn fold(run: &mut Run, at: Millis, event: &Event) -> Result<(), FoldError> {
+    run.events += 1;
+    run.at = at;
+    let misfit = FoldError::Misfit { seq: run.events, kind: event.body.kind() };
+    let done = match &event.step {
+        Some(step) => on_step(run, step, event),
+        None => on_run(run, &event.body),
+    };
+    done.ok_or(misfit)
+}
+
+fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
+    match body {
+        EventBody::RunStarted(data) => {
+            run.phase = Phase::Running;
+            run.hash = data.state;
+            Arc::make_mut(&mut run.root).opened = run.at;
+            set_vars(run, &data.vars);
+            run.started = Some(Arc::new(RunStarted::clone(data)));
+        }
+        EventBody::RunCompleted(data) => {
+            run.hash = data.state;
+            end(run, Phase::Completed(data.output.clone()));
+        }
+        EventBody::RunFailed(data) => {
+            run.hash = data.state;
+            end(run, Phase::Failed(data.error.clone(), data.step.clone()));
+        }
+        EventBody::RunCancelling(request) => run.phase = Phase::Cancelling(request.clone()),
+        EventBody::RunCancelled(_) => end(run, Phase::Cancelled),
+        EventBody::SignalReceived(data) => {
+            run.signals.keep(&data.id, &data.name, data.payload.clone());
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn end(run: &mut Run, phase: Phase) {
+    run.phase = phase;
+    run.drop_below(&StepPath::root());
+}
+
+fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
+    match &event.body {
+        EventBody::StepStarted(data) => started(run, step, data),
+        EventBody::StepCompleted(data) if step.is_body() => body_completed(run, step, data),
+        EventBody::StepCompleted(data) => completed(run, step, data),
+        EventBody::StepFailed(data) if step.is_body() => body_failed(run, step, data),
+        EventBody::StepFailed(data) => failed(run, step, data),
+        EventBody::StepSkipped(data) => {
+            let status = match data.reason {
+                SkipReason::When => Status::Skipped,
+                SkipReason::Dead => Status::Dead,
+            };
+            run.hash = data.state;
+            let node = reach(run, step, status)?;
+            route_onward(node, data.next.as_ref());
+            visit_again(run, step, data.next.as_ref())
+        }
+        EventBody::TimerSet(timer) => {
+            run.timers.set(step.clone(), timer.purpose, timer.due);
+            Some(())
+        }
+        EventBody::TimerFired(timer) => fired(run, step, timer.purpose),
+        EventBody::ApprovalRequested(data) => {
+            if let Some(expires) = data.expires {
+                run.timers.set(step.clone(), Purpose::Approval, expires);
+            }
+            run.approvals.insert_mut(step.clone(), Arc::new(data.clone()));
+            Some(())
+        }
+        EventBody::ApprovalGranted(_)
+        | EventBody::ApprovalDenied(_)
+        | EventBody::ApprovalExpired(_) => {
+            run.approvals.remove_mut(step);
+            Some(())
+        }
+        EventBody::VerificationCompleted(_)
+        | EventBody::ArtifactCreated(_)
+        | EventBody::PolicyViolation(_) => Some(()),
+        _ => on_task(run, step, event),
+    }
+}
+
+fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
+    let at = run.at;
+    match &event.body {
+        EventBody::ToolCalled(data) => {
+            let task = task_mut(run, step)?;
+            task.phase = TaskPhase::Called;
+            task.attempt = event.attempt?;
+            task.intended.get_or_insert(at);
+            run.timers.set(step.clone(), Purpose::Attempt, data.timeout);
+        }
+        EventBody::ToolCompleted(data) => return succeeded(run, step, &data.output),
+        EventBody::ToolFailed(data) => {
+            let task = task_mut(run, step)?;
+            task.phase = TaskPhase::Failed;
+            task.doubtful = false;
+            task.error = Some(data.error.clone());
+            run.timers.clear(step, Purpose::Attempt);
+        }
+        EventBody::EffectUnknown(data) => {
+            doubted(task_mut(run, step)?, data);
+            run.timers.clear(step, Purpose::Attempt);
+        }
+        EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
+        EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
+        EventBody::StepRetrying(data) => {
+            let task = task_mut(run, step)?;
+            task.phase = TaskPhase::Backoff;
+            task.attempt = event.attempt?;
+            run.timers.set(step.clone(), Purpose::Retry, data.until);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn task_mut<'a>(run: &'a mut Run, step: &StepPath) -> Option<&'a mut Task> {
+    run.tasks.get_mut(step).map(Arc::make_mut)
+}
+
+fn doubted(task: &mut Task, data: &EffectUnknown) {
+    task.error.clone_from(&data.error);
+    if data.doubt == Doubt::Crash {
+        task.recoveries += 1;
+    }
+    task.doubtful = task.spec.class != EffectClass::Pure;
+    task.phase = match task.spec.class {
+        _ if data.parked => TaskPhase::InDoubt,
+        // A pure task has no intent: it stays open and simply runs again.
+        EffectClass::Pure => TaskPhase::Called,
+        _ => TaskPhase::Ready,
+    };
+}
+
+fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
+    run.tasks.remove_mut(step).then_some(())?;
+    for purpose in [Purpose::Attempt, Purpose::Retry] {
+        run.timers.clear(step, purpose);
+    }
+    run.node_mut(step)?.outcome = Some(output.clone());
+    Some(())
+}
+
+fn resolved(run: &mut Run, step: &StepPath, outcome: &Settlement) -> Option<()> {
+    let error = match outcome {
+        Settlement::Succeeded(output) => return succeeded(run, step, output),
+        Settlement::Failed(error) => Some(error.clone()),
+        Settlement::Retry => None,
+    };
+    run.timers.clear(step, Purpose::Attempt);
+    let task = task_mut(run, step)?;
+    task.doubtful = false;
+    task.recoveries = 0;
+    task.phase = if error.is_some() { TaskPhase::Failed } else { TaskPhase::Ready };
+    task.error = error;
+    Some(())
+}
+
+/// The node of a step that is reached now.
+fn reach<'a>(run: &'a mut Run, step: &StepPath, status: Status) -> Option<&'a mut Node> {
+    let at = run.at;
+    let last = step.last()?;
+    let (id, visit) = (last.id.to_owned(), last.visit);
+    run.steps += 1;
+    let scope = run.scope_mut(&step.parent()?, at)?;
+    scope.nodes.insert_mut(id.clone(), Arc::new(Node::new(visit, status, at)));
+    scope.nodes.get_mut(&id).map(Arc::make_mut)
+}
+
+fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
+    let at = run.at;
+    if let Some(deadline) = data.deadline {
+        run.timers.set(step.clone(), Purpose::Deadline, deadline);
+    }
+    let inside = match &data.work {
+        Work::Task(spec) => {
+            let pure = spec.class == EffectClass::Pure;
+            if pure {
+                run.timers.set(step.clone(), Purpose::Attempt, at.plus(spec.timeout_ms));
+            }
+            let task = Task {
+                spec: Arc::clone(spec),
+                attempt: 1,
+                phase: if pure { TaskPhase::Called } else { TaskPhase::Ready },
+                recoveries: 0,
+                intended: None,
+                doubtful: false,
+                error: None,
+            };
+            run.tasks.insert_mut(step.clone(), Arc::new(task));
+            Inside::Nothing
+        }
+        Work::Wait { signal } => {
+            run.waits.insert_mut(step.clone(), signal.clone());
+            Inside::Wait(signal.clone())
+        }
+        Work::Map { .. } | Work::Parallel { .. } | Work::Switch { .. } | Work::Loop { .. } => {
+            Inside::Bodies(Bodies {
+                work: data.work.clone(),
+                running: super::Shared::default(),
+                done: super::Shared::default(),
+                ended: 0,
+                last: false,
+            })
+        }
+        Work::Set | Work::Sleep | Work::Approval => Inside::Nothing,
+    };
+    reach(run, step, Status::Running)?.inside = inside;
+    Some(())
+}
+
+fn completed(run: &mut Run, step: &StepPath, data: &StepCompleted) -> Option<()> {
+    run.hash = data.state;
+    run.drop_below(step);
+    set_vars(run, &data.vars);
+    let at = run.at;
+    let node = run.node_mut(step)?;
+    node.output = match &data.output {
+        Output::Value(value) => Val::Data(value.clone()),
+        Output::Vars => vars_object(&data.vars),
+        Output::Task => Val::Data(node.outcome.take()?),
+        Output::Bodies => node.bodies()?.gather(),
+        Output::Node(_) => return None,
+    };
+    node.status = Status::Completed;
+    node.closed = Some(at);
+    let inside = std::mem::replace(&mut node.inside, Inside::Nothing);
+    route_onward(node, data.next.as_ref());
+    if let Inside::Wait(signal) = inside {
+        run.signals.take(&signal);
+    }
+    visit_again(run, step, data.next.as_ref())
+}
+
+fn vars_object(vars: &BTreeMap<String, Data>) -> Val {
+    Val::Object(Arc::new(
+        vars.iter().map(|(name, value)| (name.clone(), Val::Data(value.clone()))).collect(),
+    ))
+}
+
+fn set_vars(run: &mut Run, vars: &BTreeMap<String, Data>) {
+    for (name, value) in vars {
+        run.vars.insert_mut(name.clone(), Val::Data(value.clone()));
+    }
+}
+
+fn body_completed(run: &mut Run, body: &StepPath, data: &StepCompleted) -> Option<()> {
+    run.hash = data.state;
+    let Output::Node(id) = &data.output else { return None };
+    let output = match id {
+        Some(id) => run.scope(body)?.nodes.get(id)?.output.clone(),
+        None => Val::null(),
+    };
+    run.drop_below(body);
+    let (bodies, key) = bodies_of(run, body)?;
+    let keeps_all = !matches!(bodies.work, Work::Loop { collect: false, .. });
+    if !keeps_all {
+        bodies.done = super::Shared::default();
+    }
+    bodies.running.remove_mut(&key);
+    bodies.done.insert_mut(key, Done::Completed(output));
+    bodies.ended += 1;
+    bodies.last = data.last;
+    Some(())
+}
+
+fn body_failed(run: &mut Run, body: &StepPath, data: &StepFailed) -> Option<()> {
+    run.hash = data.state;
+    run.drop_below(body);
+    let trouble = Trouble { error: data.error.clone(), step: body.clone() };
+    let trouble = run.scope(body).and_then(|s| s.failing.clone()).unwrap_or(trouble);
+    let (bodies, key) = bodies_of(run, body)?;
+    let collects = matches!(bodies.work, Work::Map { collect: true, .. });
+    bodies.running.remove_mut(&key);
+    bodies.done.insert_mut(key, Done::Failed(data.error.clone()));
+    bodies.ended += 1;
+    if !collects {
+        run.node_mut(&body.parent()?)?.failing.get_or_insert(trouble);
+    }
+    Some(())
+}
+
+fn bodies_of<'a>(run: &'a mut Run, body: &StepPath) -> Option<(&'a mut Bodies, Key)> {
+    let key = Key::from(body.last()?.key?);
+    match &mut run.node_mut(&body.parent()?)?.inside {
+        Inside::Bodies(bodies) => Some((bodies, key)),
+        _ => None,
+    }
+}
+
+fn failed(run: &mut Run, step: &StepPath, data: &StepFailed) -> Option<()> {
+    run.hash = data.state;
+    run.drop_below(step);
+    // A step whose values could not be rendered fails without having started.
+    if run.node(step).is_none_or(Node::settled) {
+        reach(run, step, Status::Running)?;
+    }
+    let at = run.at;
+    let node = run.node_mut(step)?;
+    node.status = Status::Failed;
+    node.closed = Some(at);
+    node.error = Some(data.error.clone());
+    node.inside = Inside::Nothing;
+    node.failing = None;
+    match &data.then {
+        OnFailure::Continue => route_onward(node, data.next.as_ref()),
+        OnFailure::Goto(id) => node.route = Route::Error(id.clone()),
+        OnFailure::Fail => {
+            node.route = Route::Nowhere;
+            fail_scope(run, step, &data.error)?;
+        }
+    }
+    visit_again(run, step, data.next.as_ref())
+}
+
+fn fail_scope(run: &mut Run, step: &StepPath, error: &Failure) -> Option<()> {
+    let at = run.at;
+    let trouble = Trouble { error: error.clone(), step: step.clone() };
+    run.scope_mut(&step.parent()?, at)?.failing.get_or_insert(trouble);
+    Some(())
+}
+
+fn route_onward(node: &mut Node, next: Option<&Next>) {
+    if let Some(next) = next
+        && next.again.is_empty()
+    {
+        node.route = Route::Next(next.to.clone());
+    }
+}
+
+/// Marks the nodes that a jump back visits again.
+fn visit_again(run: &mut Run, step: &StepPath, next: Option<&Next>) -> Option<()> {
+    let at = run.at;
+    let Some(next) = next else { return Some(()) };
+    if next.again.is_empty() {
+        return Some(());
+    }
+    let scope = run.scope_mut(&step.parent()?, at)?;
+    for id in &next.again {
+        Arc::make_mut(scope.nodes.get_mut(id)?).again = true;
+    }
+    Some(())
+}
+
+fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
+    let at = run.at;
+    run.timers.clear(step, purpose);
+    match purpose {
+        Purpose::Retry => {
+            let task = task_mut(run, step)?;
+            let pure = task.spec.class == EffectClass::Pure;
+            task.phase = if pure { TaskPhase::Called } else { TaskPhase::Ready };
+            let timeout = at.plus(task.spec.timeout_ms);
+            if pure {
+                run.timers.set(step.clone(), Purpose::Attempt, timeout);
+            }
+        }
+        Purpose::Deadline => {
+            let node = run.node_mut(step)?;
+            if node.bodies().is_some() {
+                let error = deadline_failure();
+                node.failing.get_or_insert(Trouble { error, step: step.clone() });
+            }
+        }
+        Purpose::Sleep | Purpose::Wait | Purpose::Approval | Purpose::Attempt => {}
+    }
+    Some(())
+}
+
+/// The failure of a node that did not end within its deadline.
+pub(crate) fn deadline_failure() -> Failure {
+    Failure::certain(aura_core::Code::Deadline, "the node did not end within its deadline")
+}
