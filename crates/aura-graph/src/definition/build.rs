@@ -1,0 +1,162 @@
+//! From a draft in which everything fits together to the model that decisions walk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aura_core::hash::Hash;
+use aura_core::tool::ToolDef;
+
+use super::draft;
+use super::edges::Graph;
+use super::model::{
+    Approval, Body, Branch, Case, Check, Flow, Kind, Loop, LoopMode, Map, Node, OnError, Route,
+    Sleep, Tools, Verify, Wait,
+};
+
+/// The model of a flow without mistakes.
+pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> Flow {
+    let mut defs = BTreeMap::new();
+    let body = body(draft.body, tools, &mut defs);
+    Flow {
+        name: draft.name,
+        version: draft.version,
+        description: draft.description,
+        source: source.to_owned(),
+        hash: Hash::of(source.as_bytes()),
+        input: draft.input,
+        vars: draft.vars.into_iter().map(|(name, template)| (name, template.value)).collect(),
+        body,
+        output: draft.output.map(|output| output.value),
+        tools: defs,
+    }
+}
+
+type Defs = BTreeMap<String, ToolDef>;
+
+fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body> {
+    let (index, mut graph) = (draft.index, draft.graph);
+    let mut nodes = Vec::with_capacity(draft.nodes.len());
+    for (at, node) in draft.nodes.into_iter().enumerate() {
+        // A node without a kind is a mistake, and mistakes end the loading before this.
+        let Some(kind) = node.kind else { continue };
+        let incoming = std::mem::take(&mut graph.incoming[at]);
+        nodes.push(Node {
+            id: node.id,
+            title: node.title,
+            kind: self::kind(kind, &index, tools, defs),
+            when: node.when.map(|when| when.value),
+            incoming,
+            next: routes(node.next, &graph, at),
+            on_error: match (node.on_error, graph.handlers[at]) {
+                (draft::OnError::Goto(_), Some(handler)) => OnError::Goto(handler),
+                (draft::OnError::Continue, _) => OnError::Continue,
+                _ => OnError::Fail,
+            },
+            retry: node.retry,
+            timeout_ms: node.timeout_ms,
+            deadline_ms: node.deadline_ms,
+            effect: node.effect,
+            on_unknown: node.on_unknown,
+            max_visits: node.max_visits,
+        });
+    }
+    Arc::new(Body { nodes, index })
+}
+
+fn routes(draft: Vec<draft::Route<'_>>, graph: &Graph, at: usize) -> Vec<Route> {
+    let targets = &graph.routes[at];
+    draft
+        .into_iter()
+        .zip(targets)
+        .filter_map(|(route, target)| {
+            let target = (*target)?;
+            Some(Route {
+                when: route.when.map(|when| when.value),
+                to: target.to,
+                back: target.back,
+            })
+        })
+        .collect()
+}
+
+fn kind(
+    draft: draft::Kind<'_>,
+    index: &BTreeMap<String, usize>,
+    tools: &dyn Tools,
+    defs: &mut Defs,
+) -> Kind {
+    match draft {
+        draft::Kind::Tool(tool) => {
+            if let Some(def) = tool.def {
+                defs.entry(tool.name.clone()).or_insert_with(|| (*def).clone());
+            }
+            let with = tool.with.map_or_else(no_parameters, |with| with.value);
+            Kind::Tool { tool: tool.name, with }
+        }
+        draft::Kind::Set(entries) => {
+            Kind::Set(entries.into_iter().map(|(name, value)| (name, value.value)).collect())
+        }
+        draft::Kind::Switch { cases, otherwise } => Kind::Switch {
+            cases: cases
+                .into_iter()
+                .map(|(when, nodes)| Case { when: when.value, body: body(nodes, tools, defs) })
+                .collect(),
+            otherwise: otherwise.map(|nodes| body(nodes, tools, defs)),
+        },
+        draft::Kind::Parallel(branches) => Kind::Parallel(
+            branches
+                .into_iter()
+                .map(|(name, nodes)| Branch { name, body: body(nodes, tools, defs) })
+                .collect(),
+        ),
+        draft::Kind::Map(map) => Kind::Map(Map {
+            items: map.items.value,
+            name: map.name,
+            body: body(map.body, tools, defs),
+            concurrency: map.concurrency,
+            collect: map.collect,
+        }),
+        draft::Kind::Loop(again) => Kind::Loop(Loop {
+            mode: match again.mode {
+                draft::LoopMode::Times(times) => LoopMode::Times(times.value),
+                draft::LoopMode::While(condition) => LoopMode::While(condition.value),
+                draft::LoopMode::Until(condition) => LoopMode::Until(condition.value),
+            },
+            max: again.max,
+            collect: again.collect,
+            body: body(again.body, tools, defs),
+        }),
+        draft::Kind::Sleep(span) => Kind::Sleep(Sleep { span: span.value }),
+        draft::Kind::Wait { signal, timeout_ms } => Kind::Wait(Wait { signal, timeout_ms }),
+        draft::Kind::Approval(approval) => Kind::Approval(Approval {
+            of: approval.of.and_then(|of| index.get(&of.value).copied()),
+            message: approval.message.map(|message| message.value),
+            show: approval.show.map(|show| show.value),
+            roles: approval.roles,
+            expires_ms: approval.expires_ms,
+        }),
+        draft::Kind::Verify(verify) => {
+            if let Some(def) = tools.get("verify") {
+                defs.entry("verify".to_owned()).or_insert(def);
+            }
+            Kind::Verify(verification(verify))
+        }
+    }
+}
+
+fn verification(draft: draft::Verify<'_>) -> Verify {
+    Verify {
+        value: draft.value.value,
+        schema: draft.schema,
+        checks: draft
+            .checks
+            .into_iter()
+            .map(|check| Check { name: check.name, that: check.that.value, weight: check.weight })
+            .collect(),
+        min_score: draft.min_score,
+    }
+}
+
+fn no_parameters() -> crate::expr::Template {
+    crate::expr::Template::Literal(Arc::new(serde_json::json!({})))
+}

@@ -1,0 +1,441 @@
+//! Whether every name that an expression uses is there when it is evaluated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::diagnostic::Findings;
+use super::draft::{Body, Flow, Kind, LoopMode, Node, Placed};
+use super::model::Tools;
+use super::scope::{self, At, Found, Level, Scope};
+use super::shape::{self, Field};
+use super::suggest::did_you_mean;
+use super::yaml::short;
+use crate::expr::{Expr, Reference, Template};
+
+/// Checks every reference and every call of a flow.
+pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: &mut Findings) {
+    let mut facts = Facts { verify: tools.get("verify").map(|def| def.output), ..Facts::default() };
+    facts.collect(&flow.body, "");
+    facts.variables.extend(flow.vars.iter().map(|(name, _)| name.clone()));
+    let scope = Scope { flow, levels: Vec::new(), items: Vec::new(), loops: 0, value: false };
+    let mut checker = Checker { source, facts: &facts, scope, findings, schemas: BTreeMap::new() };
+    for (_, template) in &flow.vars {
+        checker.template(template);
+    }
+    checker.body(&flow.body);
+    if let Some(output) = &flow.output {
+        checker.scope.levels.push(Level { body: &flow.body, at: At::End });
+        checker.template(output);
+    }
+}
+
+/// What is true of the whole flow.
+#[derive(Default)]
+struct Facts {
+    /// Every variable that is declared or set.
+    variables: BTreeSet<String>,
+    /// The node that each id stands in, for ids within other nodes.
+    holders: BTreeMap<String, String>,
+    /// JSON Schema of what `verify` gives.
+    verify: Option<Value>,
+}
+
+impl Facts {
+    fn collect(&mut self, body: &Body<'_>, holder: &str) {
+        for node in &body.nodes {
+            if !holder.is_empty() && !node.id.is_empty() {
+                self.holders.insert(node.id.clone(), holder.to_owned());
+            }
+            let Some(kind) = &node.kind else { continue };
+            if let Kind::Set(entries) = kind {
+                self.variables.extend(entries.iter().map(|(name, _)| name.clone()));
+            }
+            for inner in kind.bodies() {
+                self.collect(inner, &node.id);
+            }
+        }
+    }
+}
+
+pub(super) struct Checker<'c, 't> {
+    source: &'c str,
+    facts: &'c Facts,
+    pub(super) scope: Scope<'c, 't>,
+    pub(super) findings: &'c mut Findings,
+    /// Compiled schemas by their address, which is stable while a flow is checked, and whether they are whole.
+    pub(super) schemas: BTreeMap<(usize, bool), Option<aura_core::schema::Schema>>,
+}
+
+impl<'c, 't> Checker<'c, 't> {
+    fn body(&mut self, body: &'c Body<'t>) {
+        for (at, node) in body.nodes.iter().enumerate() {
+            self.scope.levels.push(Level { body, at: At::In(at) });
+            self.node(node);
+            self.scope.levels.pop();
+            self.scope.levels.push(Level { body, at: At::After(at) });
+            for when in node.next.iter().filter_map(|route| route.when.as_ref()) {
+                self.expr(when);
+            }
+            self.scope.levels.pop();
+        }
+    }
+
+    fn node(&mut self, node: &'c Node<'t>) {
+        if let Some(when) = &node.when {
+            self.expr(when);
+        }
+        match &node.kind {
+            None | Some(Kind::Wait { .. }) => {}
+            Some(Kind::Tool(tool)) => self.call(tool, node),
+            Some(Kind::Set(entries)) => {
+                for (_, value) in entries {
+                    self.template(value);
+                }
+            }
+            Some(Kind::Switch { cases, otherwise }) => {
+                for (when, body) in cases {
+                    self.expr(when);
+                    self.body(body);
+                }
+                if let Some(body) = otherwise {
+                    self.body(body);
+                }
+            }
+            Some(Kind::Parallel(branches)) => {
+                for (_, body) in branches {
+                    self.body(body);
+                }
+            }
+            Some(Kind::Map(map)) => {
+                self.template(&map.items);
+                self.whole_type(&map.items, &["array"]);
+                self.scope.items.push(&map.name);
+                self.body(&map.body);
+                self.scope.items.pop();
+            }
+            Some(Kind::Loop(again)) => self.again(again),
+            Some(Kind::Sleep(span)) => {
+                self.template(span);
+                self.whole_type(span, &["string", "integer", "number"]);
+            }
+            Some(Kind::Approval(approval)) => {
+                for template in approval.message.iter().chain(&approval.show) {
+                    self.template(template);
+                }
+                self.approval(approval);
+            }
+            Some(Kind::Verify(verify)) => {
+                self.template(&verify.value);
+                self.scope.value = true;
+                for check in &verify.checks {
+                    self.expr(&check.that);
+                }
+                self.scope.value = false;
+            }
+        }
+    }
+
+    fn again(&mut self, again: &'c super::draft::Loop<'t>) {
+        if let LoopMode::Times(times) = &again.mode {
+            self.template(times);
+            self.whole_type(times, &["integer", "number"]);
+        }
+        self.scope.loops += 1;
+        if let LoopMode::While(condition) = &again.mode {
+            self.expr(condition);
+        }
+        self.body(&again.body);
+        if let LoopMode::Until(condition) = &again.mode {
+            self.scope.levels.push(Level { body: &again.body, at: At::End });
+            self.expr(condition);
+            self.scope.levels.pop();
+        }
+        self.scope.loops -= 1;
+    }
+
+    /// A template that is no parameter of a tool: no secret may stand in it.
+    fn template(&mut self, template: &Placed<'_, Template>) {
+        self.references(template);
+        let mut secrets = Vec::new();
+        template.value.each_secret(&mut |at, name| secrets.push((at.to_owned(), name.to_owned())));
+        for (at, name) in secrets {
+            self.misplaced_secret(template, &at, &name, "only parameters of a tool take secrets");
+        }
+    }
+
+    pub(super) fn misplaced_secret(
+        &mut self,
+        template: &Placed<'_, Template>,
+        pointer: &str,
+        name: &str,
+        why: &str,
+    ) {
+        let (tree, below) = template.tree.at(pointer);
+        let message = format!("the secret '{name}' can't stand here: {why}");
+        self.findings.add(&tree.span, &format!("{}{below}", template.path), message);
+    }
+
+    pub(super) fn references(&mut self, template: &Placed<'_, Template>) {
+        let mut found = Vec::new();
+        template.value.each_reference(&mut |at, reference| {
+            found.push((at.to_owned(), reference.clone()));
+        });
+        for (at, reference) in found {
+            let (tree, below) = template.tree.at(&at);
+            self.reference(&reference, &tree.span, &format!("{}{below}", template.path));
+        }
+    }
+
+    fn expr(&mut self, expr: &Placed<'_, Expr>) {
+        for reference in expr.value.references() {
+            self.reference(reference, expr.span(), &expr.path);
+        }
+    }
+
+    /// Where in a text a name stands, or the whole text where that can't be told.
+    fn spot(&self, text: &Range<usize>, name: &str) -> Range<usize> {
+        let within = &self.source[text.clone()];
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        let spots = within.match_indices(name).take(100);
+        for (at, _) in spots {
+            let before = within[..at].chars().next_back();
+            let after = within[at + name.len()..].chars().next();
+            if !before.is_some_and(is_name) && !after.is_some_and(is_name) {
+                return text.start + at..text.start + at + name.len();
+            }
+        }
+        text.clone()
+    }
+
+    fn say(&mut self, what: &Mention<'_>, message: String, suggestion: Option<String>) {
+        let span = self.spot(what.text, &what.reference.0);
+        self.findings.add(&span, what.path, message).suggest_maybe(suggestion);
+    }
+
+    fn reference(&mut self, reference: &Reference, text: &Range<usize>, path: &str) {
+        let what = Mention { reference, text, path };
+        let segments: Vec<&str> = reference.segments().collect();
+        let (head, rest) = (segments[0], &segments[1..]);
+        match head {
+            "input" => self.input(&what, rest),
+            "vars" => self.variable(&what, rest),
+            "steps" => self.step(&what, rest),
+            "run" => self.fixed(&what, rest, scope::RUN),
+            "loop" if self.scope.loops > 0 => self.fixed(&what, rest, scope::LOOP),
+            "index" if !self.scope.items.is_empty() => {}
+            "value" if self.scope.value => {}
+            "secret" => self.say(
+                &what,
+                "secret('NAME') must stand alone in {{ }}, in a parameter of a tool".to_owned(),
+                Some(
+                    "write \"{{ secret('NAME') }}\", with other text outside the braces".to_owned(),
+                ),
+            ),
+            _ if self.scope.items.contains(&head) || scope::FUNCTIONS.contains(&head) => {}
+            _ => match scope::numbered_step(head) {
+                Some(number) => self.numbered(&what, number, rest),
+                None => self.unknown(&what, head),
+            },
+        }
+    }
+
+    fn unknown(&mut self, what: &Mention<'_>, head: &str) {
+        let elsewhere = match head {
+            "loop" => Some("'loop' is known within a 'loop' only"),
+            "index" => Some("'index' is known within a 'map' only"),
+            "value" => Some("'value' is known in the checks of a 'verify' only"),
+            "debug" => Some("'debug' is not available in flows"),
+            _ => None,
+        };
+        if let Some(message) = elsewhere {
+            self.say(what, message.to_owned(), None);
+            return;
+        }
+        let flow = self.scope.flow;
+        let input = flow.input.as_ref().and_then(|schema| schema.get("properties"));
+        let suggestion = if input.is_some_and(|properties| properties.get(head).is_some()) {
+            Some(format!("write 'input.{head}'"))
+        } else if self.scope.ids().any(|id| id == head) {
+            Some(format!("write 'steps.{head}.output'"))
+        } else if self.facts.variables.contains(head) {
+            Some(format!("write 'vars.{head}'"))
+        } else {
+            let known = ["input", "vars", "steps", "run"].into_iter();
+            did_you_mean(head, known.chain(self.scope.items.iter().copied())).or_else(|| {
+                Some("put a text in quotes, or start with input, vars, steps or run".to_owned())
+            })
+        };
+        self.say(what, format!("unknown name '{}'", short(head)), suggestion);
+    }
+
+    fn fixed(&mut self, what: &Mention<'_>, rest: &[&str], known: &[&str]) {
+        let Some(field) = rest.first().filter(|field| !known.contains(field)) else { return };
+        let near = did_you_mean(field, known.iter().copied())
+            .unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        let message = format!("'{}' has no field '{}'", what.reference.head(), short(field));
+        self.say(what, message, Some(near));
+    }
+
+    fn input(&mut self, what: &Mention<'_>, rest: &[&str]) {
+        let Some(schema) = &self.scope.flow.input else { return };
+        self.walk(what, schema, rest, "input");
+    }
+
+    /// Follows a path into a schema, and notes a field that can't be there. `input` shows what its schema lists.
+    fn walk(&mut self, what: &Mention<'_>, root: &Value, path: &[&str], name: &str) {
+        let mut schema = root;
+        let mut so_far = name.to_owned();
+        for (depth, segment) in path.iter().enumerate() {
+            match shape::field(root, schema, segment, depth == 0 && name == "input") {
+                Field::Known { schema: found, .. } => schema = found,
+                Field::Open => return,
+                Field::Unknown(known) => {
+                    let near = did_you_mean(segment, known.iter().copied());
+                    let near = near.unwrap_or_else(|| match known.as_slice() {
+                        [] => "its schema names no field".to_owned(),
+                        known => format!("it has {}", short(&known.join(", "))),
+                    });
+                    self.say(
+                        what,
+                        format!("'{so_far}' has no field '{}'", short(segment)),
+                        Some(near),
+                    );
+                    return;
+                }
+            }
+            so_far = format!("{so_far}.{segment}");
+        }
+    }
+
+    fn variable(&mut self, what: &Mention<'_>, rest: &[&str]) {
+        let Some(name) = rest.first().filter(|name| !self.facts.variables.contains(**name)) else {
+            return;
+        };
+        let near = did_you_mean(name, self.facts.variables.iter().map(String::as_str))
+            .unwrap_or_else(|| "give it a first value under 'vars'".to_owned());
+        self.say(what, format!("no variable is named '{}'", short(name)), Some(near));
+    }
+
+    fn step(&mut self, what: &Mention<'_>, rest: &[&str]) {
+        let Some((id, rest)) = rest.split_first() else {
+            let message = "'steps' needs the id of a node that is known before the flow runs";
+            self.say(what, message.to_owned(), Some("write 'steps.ID.output'".to_owned()));
+            return;
+        };
+        let found = self.scope.step(id);
+        self.found(what, &found, id, rest);
+    }
+
+    fn numbered(&mut self, what: &Mention<'_>, number: usize, rest: &[&str]) {
+        let found = self.scope.numbered(number);
+        if let Found::Unknown = found {
+            let count = self.scope.flow.body.nodes.len();
+            let message = format!("there is no node {number}: the flow's own list has {count}");
+            self.say(what, message, None);
+            return;
+        }
+        let name = format!("step {number}");
+        let rest: Vec<&str> = std::iter::once("output").chain(rest.iter().copied()).collect();
+        self.found(what, &found, &name, &rest);
+    }
+
+    fn found(&mut self, what: &Mention<'_>, found: &Found<'c, 't>, id: &str, rest: &[&str]) {
+        match found {
+            Found::Settled(node) => self.fields(what, node, rest),
+            Found::Unsettled { list, node, reader } => self.unsettled(what, *list, *node, *reader),
+            Found::Itself => {
+                let message = format!("'{id}' is not done yet where this is evaluated");
+                self.say(what, message, Some("refer to a node that comes before".to_owned()));
+            }
+            Found::Unknown => self.unknown_step(what, id),
+        }
+    }
+
+    fn unknown_step(&mut self, what: &Mention<'_>, id: &str) {
+        if let Some(holder) = self.facts.holders.get(id) {
+            let message = format!("'{id}' stands within '{holder}' and does not show here");
+            self.say(what, message, Some(format!("use 'steps.{holder}.output'")));
+            return;
+        }
+        let near = did_you_mean(id, self.scope.ids());
+        self.say(what, format!("no node has the id '{}'", short(id)), near);
+    }
+
+    fn unsettled(&mut self, what: &Mention<'_>, list: Level<'_, '_>, node: usize, reader: usize) {
+        let (nodes, graph) = (&list.body.nodes, &list.body.graph);
+        let (id, reader_id) = (&nodes[node].id, &nodes[reader].id);
+        if graph.settled_before(reader, node) {
+            let message =
+                format!("'{id}' comes after '{reader_id}', so its outcome is not known yet");
+            self.say(what, message, Some(format!("move '{id}' above '{reader_id}'")));
+            return;
+        }
+        let mut after: Vec<&str> =
+            graph.incoming[reader].iter().map(|e| nodes[e.from].id.as_str()).collect();
+        after.push(id);
+        let message = format!("'{id}' is not certain to be settled before '{reader_id}' starts");
+        let suggestion = format!("add 'after: [{}]' to '{reader_id}'", after.join(", "));
+        self.say(what, message, Some(suggestion));
+    }
+
+    fn fields(&mut self, what: &Mention<'_>, node: &'c Node<'t>, rest: &[&str]) {
+        match rest {
+            ["output", path @ ..] => {
+                if let Some(schema) = self.output_schema(node) {
+                    self.walk(what, schema, path, &format!("steps.{}.output", node.id));
+                }
+            }
+            ["error", field, ..] if !scope::ERROR.contains(field) => {
+                let near = did_you_mean(field, scope::ERROR.iter().copied())
+                    .unwrap_or_else(|| format!("it has {}", scope::ERROR.join(", ")));
+                self.say(what, format!("an error has no field '{}'", short(field)), Some(near));
+            }
+            [field, ..] if !scope::STEP.contains(field) => {
+                let near = did_you_mean(field, scope::STEP.iter().copied()).unwrap_or_else(|| {
+                    format!("what the node gave is 'steps.{}.output.{field}'", node.id)
+                });
+                self.say(what, format!("a step has no field '{}'", short(field)), Some(near));
+            }
+            _ => {}
+        }
+    }
+
+    /// JSON Schema of what a node gives, if there is one.
+    fn output_schema(&self, node: &'c Node<'t>) -> Option<&'c Value> {
+        match &node.kind {
+            Some(Kind::Tool(tool)) => tool.def.as_ref().map(|def| &def.output),
+            Some(Kind::Verify(_)) => self.facts.verify.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The types that a whole reference can have, where closed schemas say so.
+    pub(super) fn types_of(&self, path: &str) -> Option<Vec<&'c str>> {
+        let segments: Vec<&str> = path.split('.').collect();
+        let (root, rest, listed): (&'c Value, _, _) = match segments.as_slice() {
+            ["input", rest @ ..] => (self.scope.flow.input.as_ref()?, rest, true),
+            ["steps", id, "output", rest @ ..] => match self.scope.step(id) {
+                Found::Settled(node) => (self.output_schema(node)?, rest, false),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let mut schema = root;
+        for (depth, segment) in rest.iter().enumerate() {
+            match shape::field(root, schema, segment, listed && depth == 0) {
+                Field::Known { schema: found, closed: true } => schema = found,
+                _ => return None,
+            }
+        }
+        (!rest.is_empty()).then(|| shape::types(schema)).flatten()
+    }
+}
+
+/// A name, and the text that it stands in.
+struct Mention<'m> {
+    reference: &'m Reference,
+    text: &'m Range<usize>,
+    path: &'m str,
+}

@@ -1,0 +1,121 @@
+//! The JSON Schema of flow files, and the tables of keys that the reader takes from it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::file;
+
+/// The name of the schema; nothing is fetched by it.
+const ID: &str = "urn:aura:schema:flow";
+
+/// The JSON Schema (2020-12) of flow files, for editors and for `aura schema`.
+pub fn schema() -> Value {
+    SCHEMA.clone()
+}
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<file::Flow>();
+    schema.insert("$id".to_owned(), Value::from(ID));
+    without_null(schema.as_value().clone())
+});
+
+/// Optional keys may be left out; the derived schema would also let them be null, which the reader refuses.
+fn without_null(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(without_null).collect(),
+        Value::Object(mut map) => {
+            if let Some(Value::Array(types)) = map.get("type") {
+                let kept: Vec<Value> = types.iter().filter(|t| *t != "null").cloned().collect();
+                let kept = if kept.len() == 1 { kept[0].clone() } else { Value::Array(kept) };
+                map.insert("type".to_owned(), kept);
+            }
+            if let Some(Value::Array(any)) = map.get("anyOf") {
+                let null = |schema: &Value| schema.get("type").is_some_and(|t| t == "null");
+                let kept: Vec<Value> = any.iter().filter(|s| !null(s)).cloned().collect();
+                if let [Value::Object(only)] = kept.as_slice() {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    map.extend(only);
+                } else {
+                    map.insert("anyOf".to_owned(), Value::Array(kept));
+                }
+            }
+            if map.get("default") == Some(&Value::Null) {
+                map.remove("default");
+            }
+            Value::Object(map.into_iter().map(|(key, value)| (key, without_null(value))).collect())
+        }
+        other => other,
+    }
+}
+
+/// The keys of one type of [`file`], in the order of the schema.
+pub(super) fn keys(of: &str) -> &'static [String] {
+    KEYS.get(of).map_or(&[], Vec::as_slice)
+}
+
+static KEYS: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
+    let names = |schema: &Value| {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    };
+    let mut keys = BTreeMap::from([("Flow".to_owned(), names(&SCHEMA))]);
+    if let Some(types) = SCHEMA.get("$defs").and_then(Value::as_object) {
+        keys.extend(types.iter().map(|(name, schema)| (name.clone(), names(schema))));
+    }
+    keys
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_keys() {
+        let types = [
+            "Flow",
+            "Node",
+            "Route",
+            "Retry",
+            "Switch",
+            "Case",
+            "Parallel",
+            "Map",
+            "Loop",
+            "LongSleep",
+            "Wait",
+            "Approval",
+            "Verify",
+            "Check",
+        ];
+        for of in types {
+            assert!(!keys(of).is_empty(), "{of}");
+        }
+        assert!(keys("Node").iter().any(|key| key == "loop"));
+        assert!(file::KINDS.iter().all(|kind| keys("Node").iter().any(|key| key == kind)));
+        assert!(file::MODES.iter().all(|mode| keys("Loop").iter().any(|key| key == mode)));
+    }
+
+    #[test]
+    fn every_key_is_described() {
+        let mut stack = vec![&*SCHEMA];
+        while let Some(schema) = stack.pop() {
+            for (name, property) in
+                schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
+                assert!(property.get("description").is_some(), "{name}: {property}");
+            }
+            stack.extend(
+                schema
+                    .get("$defs")
+                    .and_then(Value::as_object)
+                    .into_iter()
+                    .flat_map(|defs| defs.values()),
+            );
+        }
+    }
+}
