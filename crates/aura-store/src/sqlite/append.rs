@@ -1,0 +1,275 @@
+//! The writer: a group is one transaction.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::path::Path;
+
+use aura_core::commit::{BadCommit, Header, StoredCommit};
+use aura_core::data::blob_address;
+use aura_core::error::{Code, Problem};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::limits;
+use aura_core::ports::{Appended, Group, Position, RunRow, StoreError};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::checkpoint::Checkpointer;
+use super::{Verdict, rows};
+use crate::fault::{self, Consequence, broken};
+use crate::pack;
+
+/// Runs whose place is remembered between groups; looking one up again costs two reads of an index.
+const KNOWN_RUNS: usize = 16_384;
+
+/// The blobs of a group, compressed: address, plain length, bytes.
+pub(super) type Packed = Vec<(Hash, i64, Vec<u8>)>;
+
+/// Checks the sizes of a group and compresses its blobs, before the writer is held.
+pub(super) fn prepare(group: &Group, salt: Hash) -> Result<Packed, StoreError> {
+    for commit in &group.commits {
+        let Header { run, seq, count, .. } = commit.header;
+        if commit.payload.len() > limits::COMMIT_BYTES || count as usize > limits::COMMIT_EVENTS {
+            let bytes = commit.payload.len();
+            let message =
+                format!("run {run}: the commit at event {seq} has {count} events, {bytes} bytes");
+            return Err(broken(Code::LimitExceeded, message));
+        }
+    }
+    let mut packed = Packed::with_capacity(group.blobs.len());
+    for (address, bytes) in &group.blobs {
+        let size = bytes.len();
+        if size > limits::BLOB_TABLE_BYTES {
+            let message = format!("blob {address} has {size} bytes: too many for the table");
+            return Err(broken(Code::LimitExceeded, message));
+        }
+        if blob_address(salt, bytes).blob != *address {
+            let message = format!("blob {address} has other bytes than its address says");
+            return Err(broken(Code::BlobCorrupt, message));
+        }
+        let small = pack::pack(bytes)
+            .map_err(|e| broken(Code::StoreUnavailable, format!("blob {address}: {e}")))?;
+        // The table's limit is far below what an i64 holds.
+        packed.push((*address, i64::try_from(size).unwrap_or(i64::MAX), small));
+    }
+    Ok(packed)
+}
+
+/// The one connection that writes, and what it knows without looking.
+pub(super) struct Writer {
+    conn: Connection,
+    /// Runs by id. Emptied whenever a group fails, as it is changed while the group is written.
+    known: HashMap<RunId, Known>,
+    last: i64,
+    checkpointer: Checkpointer,
+    verdict: Verdict,
+}
+
+struct Known {
+    number: i64,
+    next: u64,
+    /// The last row written, as far as the columns go that seldom change.
+    row: Option<RunRow>,
+}
+
+/// Why a group was not written.
+enum Stop {
+    /// It is not what it must be.
+    Caller(StoreError),
+    /// SQLite says no.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        mut conn: Connection,
+        file: &Path,
+        verdict: &Verdict,
+    ) -> Result<Self, Problem> {
+        let last = conn
+            .query_row("SELECT COALESCE(MAX(position), 0) FROM commits", [], |row| row.get(0))
+            .map_err(|e| fault::of_open(file, &e))?;
+        let checkpointer = Checkpointer::start(&mut conn, file, verdict)?;
+        let verdict = Verdict::clone(verdict);
+        Ok(Self { conn, known: HashMap::new(), last, checkpointer, verdict })
+    }
+
+    pub(super) fn append(
+        &mut self,
+        group: &Group,
+        packed: &Packed,
+    ) -> Result<Appended, StoreError> {
+        if group.commits.is_empty() && group.rows.is_empty() && packed.is_empty() {
+            return Ok(self.appended());
+        }
+        self.checkpointer.make_room(&self.conn);
+        if let Some(error) = self.verdict.get() {
+            return Err(error.clone());
+        }
+        let before = self.last;
+        let written = self.write(group, packed);
+        let Err(stop) = written else {
+            self.checkpointer.written();
+            return Ok(self.appended());
+        };
+        self.known.clear();
+        self.last = before;
+        // Some errors end the transaction by themselves.
+        let undone = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
+        match stop {
+            Stop::Caller(error) if undone => Err(error),
+            Stop::Sqlite(error) if undone && fault::classify(&error).1 == Consequence::Later => {
+                Err(fault::of_sqlite("the group was not written", &error))
+            }
+            Stop::Caller(error) => Err(self.give_up(error)),
+            Stop::Sqlite(error) => {
+                let (code, _) = fault::classify(&error);
+                Err(self.give_up(broken(code, format!("the store failed while writing: {error}"))))
+            }
+        }
+    }
+
+    /// How far a commit is synced before it counts, as SQLite says it of this connection.
+    pub(super) fn synchronous(&self) -> Result<String, StoreError> {
+        let level = self.conn.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        let level = level.map_err(|e| fault::of_sqlite("the writer can't be asked", &e))?;
+        Ok(match level {
+            0 => "off".to_owned(),
+            1 => "normal".to_owned(),
+            2 => "full".to_owned(),
+            other => other.to_string(),
+        })
+    }
+
+    fn appended(&self) -> Appended {
+        Appended { position: Position(self.last.cast_unsigned()) }
+    }
+
+    /// From here on this handle refuses everything: what is in its write-ahead log may or may not be on the disk.
+    fn give_up(&self, error: StoreError) -> StoreError {
+        self.verdict.get_or_init(|| error).clone()
+    }
+
+    fn write(&mut self, group: &Group, packed: &Packed) -> Result<(), Stop> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        for (address, size, bytes) in packed {
+            let sql = "INSERT OR IGNORE INTO blobs (address, size, bytes) VALUES (?1, ?2, ?3)";
+            self.conn.prepare_cached(sql)?.execute((&address.0[..], size, bytes))?;
+        }
+        for commit in &group.commits {
+            self.write_commit(commit)?;
+        }
+        let last_rows: HashMap<RunId, usize> =
+            group.rows.iter().enumerate().map(|(at, row)| (row.run, at)).collect();
+        for (at, row) in group.rows.iter().enumerate() {
+            if last_rows.get(&row.run) == Some(&at) {
+                self.write_row(row)?;
+            }
+        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn write_commit(&mut self, commit: &StoredCommit) -> Result<(), Stop> {
+        let header = &commit.header;
+        let position = self.last + 1;
+        let known = known(&self.conn, &mut self.known, header.run)?;
+        if header.count == 0 || header.seq != known.next {
+            let bad = BadCommit::Gap { expected: known.next, found: header.seq };
+            let message = format!("run {}: {bad}", header.run);
+            return Err(Stop::Caller(broken(Code::ChainBroken, message)));
+        }
+        let sql = "INSERT INTO commits (position, run, seq, header, hash, payload)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.conn.prepare_cached(sql)?.execute((
+            position,
+            known.number,
+            header.seq.cast_signed(),
+            &header.encode()[..],
+            &commit.hash.0[..],
+            &commit.payload,
+        ))?;
+        known.next += u64::from(header.count);
+        self.last = position;
+        Ok(())
+    }
+
+    fn write_row(&mut self, row: &RunRow) -> Result<(), Stop> {
+        let known = known(&self.conn, &mut self.known, row.run)?;
+        match &known.row {
+            Some(old) if rows::same_head(old, row) => {
+                rows::update_often(&self.conn, known.number, row)?;
+            }
+            _ => {
+                rows::update_all(&self.conn, known.number, row)?;
+                known.row = Some(row.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a run; a run that is new gets its number.
+fn known<'a>(
+    conn: &Connection,
+    runs: &'a mut HashMap<RunId, Known>,
+    run: RunId,
+) -> Result<&'a mut Known, Stop> {
+    if runs.len() >= KNOWN_RUNS && !runs.contains_key(&run) {
+        runs.clear();
+    }
+    match runs.entry(run) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(place) => Ok(place.insert(look_up(conn, run)?)),
+    }
+}
+
+fn look_up(conn: &Connection, run: RunId) -> Result<Known, Stop> {
+    let id = run.0.as_bytes();
+    let number: Option<i64> = conn
+        .prepare_cached("SELECT number FROM runs WHERE run = ?1")?
+        .query_row([&id[..]], |row| row.get(0))
+        .optional()?;
+    let Some(number) = number else {
+        conn.prepare_cached("INSERT INTO runs (run) VALUES (?1)")?.execute([&id[..]])?;
+        return Ok(Known { number: conn.last_insert_rowid(), next: 1, row: None });
+    };
+    let header: Option<Vec<u8>> = conn
+        .prepare_cached("SELECT header FROM commits WHERE run = ?1 ORDER BY seq DESC LIMIT 1")?
+        .query_row([number], |row| row.get(0))
+        .optional()?;
+    let next = match header.map(|bytes| Header::decode(&bytes)).transpose() {
+        Ok(header) => header.map_or(1, |header| header.seq + u64::from(header.count)),
+        Err(e) => {
+            let message = format!("run {run}: its last commit is damaged: {e}");
+            return Err(Stop::Caller(broken(Code::ChainBroken, message)));
+        }
+    };
+    Ok(Known { number, next, row: None })
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.checkpointer.stop();
+        if self.verdict.get().is_some() {
+            // Nothing of a log that may not be on the disk may reach the file.
+            let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = self.conn.set_db_config(keep, true);
+        } else {
+            self.checkpointer.last(&self.conn);
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("last", &self.last).finish_non_exhaustive()
+    }
+}
