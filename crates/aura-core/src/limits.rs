@@ -64,6 +64,12 @@ limits! {
     SHARD_DRAIN: usize = 256, "inputs drained in one step of a shard";
     /// Inputs waiting for a shard.
     SHARD_QUEUE: usize = 65_536, "inputs waiting for a shard";
+    /// Commits that the writer appends as one group.
+    GROUP_COMMITS: usize = 4_096, "commits appended as one group";
+    /// Bytes of payload that the writer appends as one group.
+    GROUP_BYTES: usize = 32 << 20, "bytes appended as one group";
+    /// Times that one input may ask for blobs before its run is set aside.
+    BLOB_ASKS: u32 = 64, "times one input may ask for blobs";
     /// Commits of a shard that are not durable yet.
     UNDURABLE_COMMITS: usize = 16_384, "commits not yet durable";
     /// Bytes of a shard's commits that are not durable yet.

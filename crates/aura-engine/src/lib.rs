@@ -1,1 +1,26 @@
-//! engine
+//! The engine: one loop per shard that turns inputs into commits and commits into work.
+//!
+//! Knows ports only: which store, which tools and which clock is decided in the binary. Never decides anything
+//! about a run by itself: that is `aura-graph`.
+
+mod cache;
+mod catalog;
+mod commit;
+mod engine;
+mod history;
+mod message;
+mod perform;
+mod scrub;
+mod shard;
+mod slots;
+mod stream;
+mod turns;
+
+pub use cache::BlobCache;
+pub use catalog::Catalog;
+pub use commit::{Committer, Unit, Writer};
+pub use engine::{Bell, Engine, Handle, Options, Ports};
+pub use history::{History, Verified, compile, load_flow, open_history, read_all};
+pub use message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
+pub use perform::{Fetcher, Performer, TokioFetcher, TokioPerformer};
+pub use shard::{Progress, Shard, ShardPorts};

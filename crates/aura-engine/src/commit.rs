@@ -1,0 +1,106 @@
+//! Making groups of commits durable, in order, off the loop.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use aura_core::limits;
+use aura_core::ports::{Group, Store, StoreError};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::message::Message;
+
+/// A group on its way to the store.
+#[derive(Debug)]
+pub struct Unit {
+    /// Its number, ascending.
+    pub number: u64,
+    /// How often the shard began anew: after a failure, units of an earlier generation are refused, because what
+    /// they build on did not become durable.
+    pub generation: u64,
+    /// The commits.
+    pub group: Group,
+}
+
+/// Takes groups and makes them durable strictly in order; tells the shard by [`Message::Durable`].
+pub trait Committer: Send {
+    /// Takes a group.
+    fn commit(&mut self, unit: Unit);
+}
+
+/// The writer: a thread that appends what has come together since its last append as one group.
+#[derive(Debug)]
+pub struct Writer {
+    units: Option<Sender<Unit>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(store: Arc<dyn Store>, shard: Sender<Message>) -> std::io::Result<Self> {
+        let (sender, units) = crossbeam_channel::bounded(limits::UNDURABLE_COMMITS);
+        let thread = std::thread::Builder::new()
+            .name("aura-writer".to_owned())
+            .spawn(move || write(&*store, &units, &shard))?;
+        Ok(Self { units: Some(sender), thread: Some(thread) })
+    }
+}
+
+impl Committer for Writer {
+    fn commit(&mut self, unit: Unit) {
+        if let Some(units) = &self.units {
+            // The shard holds back before the channel is full, and the thread ends only after this side is gone.
+            let _ = units.send(unit);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.units = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
+    let mut failed: Option<(u64, StoreError)> = None;
+    while let Ok(first) = units.recv() {
+        let mut group = Group::default();
+        let mut numbers = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(unit) = next {
+            if let Some((generation, error)) = &failed
+                && unit.generation <= *generation
+            {
+                tell(shard, &[unit.number], Err(error.clone()));
+            } else {
+                bytes += unit.group.commits.iter().map(|c| c.payload.len()).sum::<usize>();
+                numbers.push((unit.number, unit.generation));
+                group.commits.extend(unit.group.commits);
+                group.rows.extend(unit.group.rows);
+                group.blobs.extend(unit.group.blobs);
+            }
+            let room = group.commits.len() < limits::GROUP_COMMITS && bytes < limits::GROUP_BYTES;
+            next = if room { units.try_recv().ok() } else { None };
+        }
+        let Some((_, generation)) = numbers.last().copied() else { continue };
+        let result = store.append(&group).map(|_| ());
+        if let Err(error) = &result {
+            failed = Some((generation, error.clone()));
+        }
+        let numbers: Vec<_> = numbers.into_iter().map(|(number, _)| number).collect();
+        tell(shard, &numbers, result);
+    }
+}
+
+fn tell(shard: &Sender<Message>, numbers: &[u64], result: Result<(), StoreError>) {
+    for number in numbers {
+        // A shard that is gone needs no answer.
+        let _ = shard.send(Message::Durable { group: *number, result: result.clone() });
+    }
+}

@@ -1,0 +1,211 @@
+//! Reading a run from the store: folding it, compiling its flow, checking it.
+
+use std::sync::Arc;
+
+use aura_core::commit::StoredCommit;
+use aura_core::error::{Code, Problem};
+use aura_core::event::{Event, FlowPin};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::input::Bundle;
+use aura_core::ports::{Store, StoreError};
+use aura_graph::definition;
+use aura_graph::expr::BlobLookup;
+use aura_graph::replay::{Replay, ReplayError};
+use aura_graph::state::{FoldError, fold_commit};
+use aura_graph::{Flow, Run};
+
+/// Commits read from the store at a time.
+const PAGE: usize = 256;
+
+/// A run as its history adds up.
+#[derive(Debug)]
+pub struct History {
+    /// The state.
+    pub run: Run,
+    /// Hash of its last commit.
+    pub head: Hash,
+}
+
+/// What a check of a run found to be right.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// The run.
+    pub run: RunId,
+    /// Commits whose chain and state hashes hold.
+    pub commits: u64,
+    /// Their events.
+    pub events: u64,
+    /// Steps of the run.
+    pub steps: u64,
+    /// Whether every commit was also decided again, with the same result.
+    pub redecided: bool,
+    /// Hash of the last commit.
+    pub head: Hash,
+    /// State hash after it.
+    pub state: Hash,
+}
+
+/// What a store error means to the person at the edge.
+pub(crate) fn store_problem(error: &StoreError) -> Problem {
+    let problem = Problem::new(error.code(), error.to_string())
+        .kept("everything that was acknowledged is in the store");
+    match error {
+        StoreError::Lost { .. } => problem.next("stop this process; another one owns the store"),
+        StoreError::Busy { .. } => problem.next("make room, then try again"),
+        StoreError::Broken { .. } => problem.next("aura store check"),
+    }
+}
+
+/// Gives every commit of a run to `take`, in order.
+///
+/// # Errors
+/// The store can't be read, or `take` fails.
+pub fn read_all(
+    store: &dyn Store,
+    run: RunId,
+    take: &mut dyn FnMut(StoredCommit) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut from = 1;
+    loop {
+        let page = store.read(run, from, PAGE).map_err(|e| store_problem(&e))?;
+        let full = page.len() == PAGE;
+        for commit in page {
+            from = commit.header.seq + u64::from(commit.header.count);
+            take(commit)?;
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// Folds a run; `None` if the store has none of this id.
+///
+/// # Errors
+/// The store can't be read, or the history is damaged.
+pub fn open_history(store: &dyn Store, id: RunId) -> Result<Option<History>, Problem> {
+    let mut run = Run::new(id);
+    let mut head = Hash::ZERO;
+    read_all(store, id, &mut |commit| {
+        fold_commit(&mut run, &mut head, &commit).map_err(|e| fold_problem(id, &e))
+    })?;
+    Ok((run.events > 0).then_some(History { run, head }))
+}
+
+fn fold_problem(run: RunId, error: &FoldError) -> Problem {
+    Problem::new(Code::ChainBroken, format!("run {run}: {error}"))
+        .kept("other runs are not touched by this")
+        .next("aura store check")
+}
+
+/// Compiles a bundle.
+///
+/// # Errors
+/// The flow has problems for this build.
+pub fn compile(bundle: &Bundle) -> Result<Flow, Problem> {
+    definition::load(&bundle.source, &bundle.tools).map_err(|diagnostics| {
+        let first = diagnostics.problems.first().map(ToString::to_string).unwrap_or_default();
+        Problem::new(Code::FlowInvalid, format!("the pinned flow does not load: {first}"))
+            .next("use the build that started the run")
+    })
+}
+
+/// Loads and compiles the flow that a run pinned.
+///
+/// # Errors
+/// Its bundle is missing or damaged, or does not load.
+pub fn load_flow(store: &dyn Store, pin: &FlowPin) -> Result<Flow, Problem> {
+    let address = pin.bundle.blob;
+    let bytes = store.blob(address).map_err(|e| store_problem(&e))?.ok_or_else(|| {
+        Problem::new(Code::BlobMissing, format!("the flow '{}' of the run is missing", pin.name))
+            .next("aura store check")
+    })?;
+    let bundle: Bundle = serde_json::from_slice(&bytes).map_err(|e| {
+        Problem::new(Code::BlobCorrupt, format!("the flow '{}' can't be read: {e}", pin.name))
+            .next("aura store check")
+    })?;
+    compile(&bundle)
+}
+
+impl Verified {
+    /// Checks a run: chain and state hashes, and with `redecide` also that this build decides as the log says.
+    /// Calls `each` with every commit's events.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: `CHAIN_BROKEN` for damage, `REPLAY_DIFFERS` for changed behaviour.
+    pub fn check(
+        store: &dyn Store,
+        id: RunId,
+        blobs: Arc<dyn BlobLookup>,
+        redecide: bool,
+        each: &mut dyn FnMut(&StoredCommit, &[Event], &Run),
+    ) -> Result<Self, Problem> {
+        let salt = store.info().map_err(|e| store_problem(&e))?.salt;
+        let mut replay = Replay::new(Run::new(id), salt, blobs);
+        let mut flow: Option<Arc<Flow>> = None;
+        let (mut commits, mut head) = (0, Hash::ZERO);
+        read_all(store, id, &mut |commit| {
+            if redecide && flow.is_none() {
+                flow = Some(Arc::new(first_flow(store, &commit)?));
+            }
+            if let Some(flow) = &flow {
+                replay.redecide(flow, &commit).map_err(|e| replay_problem(id, e))?;
+            }
+            let events = replay.integrity(&commit).map_err(|e| replay_problem(id, e))?;
+            each(&commit, &events, &replay.run);
+            commits += 1;
+            head = commit.hash;
+            Ok(())
+        })?;
+        if commits == 0 {
+            return Err(Problem::new(Code::RunNotFound, format!("no run {id}")).next("aura runs"));
+        }
+        let (events, steps, state) = (replay.run.events, replay.run.steps, replay.run.hash);
+        Ok(Self { run: id, commits, events, steps, redecided: redecide, head, state })
+    }
+}
+
+fn first_flow(store: &dyn Store, commit: &StoredCommit) -> Result<Flow, Problem> {
+    let id = commit.header.run;
+    let events = commit.events().map_err(|e| fold_problem(id, &e.into()))?;
+    match events.first().map(|event| &event.body) {
+        Some(aura_core::EventBody::RunStarted(started)) => load_flow(store, &started.flow),
+        _ => {
+            Err(Problem::new(Code::ChainBroken, format!("run {id} does not begin with its start"))
+                .next("aura store check"))
+        }
+    }
+}
+
+fn replay_problem(run: RunId, error: ReplayError) -> Problem {
+    match error {
+        ReplayError::Fold(e) => fold_problem(run, &e),
+        ReplayError::State { .. } => {
+            Problem::new(Code::ChainBroken, format!("run {run}: {error}")).next("aura store check")
+        }
+        ReplayError::Blobs(blobs) => {
+            let first = blobs.first().map(|b| b.blob.short()).unwrap_or_default();
+            Problem::new(Code::BlobMissing, format!("run {run}: blob {first}… can't be read"))
+                .next("aura store check")
+        }
+        ReplayError::NoInput { .. } => {
+            Problem::new(Code::ReplayDiffers, format!("run {run}: {error}"))
+                .kept("the history itself is intact")
+        }
+        ReplayError::Differs(ref difference) => {
+            let show = |event: &Option<Event>| match event {
+                Some(event) => serde_json::to_string(event).unwrap_or_default(),
+                None => "nothing".to_owned(),
+            };
+            let what = format!(
+                "run {run}: {error}\n  recorded: {}\n  decided:  {}",
+                show(&difference.recorded),
+                show(&difference.decided)
+            );
+            Problem::new(Code::ReplayDiffers, what)
+                .kept("the history itself is intact: chain and state hashes hold")
+                .next("use the build that wrote the run, or compare the two builds")
+        }
+    }
+}

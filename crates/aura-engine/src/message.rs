@@ -1,0 +1,115 @@
+//! What reaches a shard, and what it answers.
+
+use std::sync::Arc;
+
+use aura_core::data::BlobRef;
+use aura_core::error::Problem;
+use aura_core::event::RunStarted;
+use aura_core::id::RunId;
+use aura_core::input::{Input, Outcome};
+use aura_core::ports::{BlobError, RunStatus, StoreError};
+use aura_graph::Flow;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Something for a shard.
+pub enum Message {
+    /// An input from outside.
+    Submit(Submission),
+    /// The end of an attempt that this process performed; with it the value of a large output.
+    Outcome {
+        /// The run.
+        run: RunId,
+        /// What came of it.
+        outcome: Outcome,
+        /// The value of an output that is a blob.
+        value: Option<(BlobRef, Arc<Value>)>,
+    },
+    /// A performer is done with an attempt that nobody waits for any more: its slot is free.
+    Released {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: aura_core::StepPath,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// A group of commits became durable, or did not.
+    Durable {
+        /// The number of the group.
+        group: u64,
+        /// What happened.
+        result: Result<(), StoreError>,
+    },
+    /// Values of blobs that were asked for.
+    Blobs(Vec<(BlobRef, Result<Arc<Value>, BlobError>)>),
+    /// Perform this run from now on: recover what is open.
+    Perform {
+        /// The run.
+        run: RunId,
+        /// Told when its recovery is durable, or why it can't be performed.
+        reply: Reply,
+    },
+    /// Start no more effects; what is in flight ends and is committed.
+    Drain,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Submit(_) => "Submit",
+            Self::Outcome { .. } => "Outcome",
+            Self::Released { .. } => "Released",
+            Self::Durable { .. } => "Durable",
+            Self::Blobs(_) => "Blobs",
+            Self::Perform { .. } => "Perform",
+            Self::Drain => "Drain",
+        })
+    }
+}
+
+/// An input from outside, and who is told.
+pub struct Submission {
+    /// The run.
+    pub run: RunId,
+    /// What is submitted.
+    pub input: Submitted,
+    /// Told when the commit is durable.
+    pub reply: Reply,
+}
+
+/// What is submitted.
+pub enum Submitted {
+    /// A new run.
+    Start(Box<StartRun>),
+    /// An input of a run that exists.
+    Input(Input),
+}
+
+/// A new run.
+pub struct StartRun {
+    /// What it starts with.
+    pub started: RunStarted,
+    /// The bytes of its bundle; their address is `started.flow.bundle`.
+    pub bundle: Bytes,
+    /// The compiled flow.
+    pub flow: Arc<Flow>,
+    /// Whether this process performs it.
+    pub perform: bool,
+}
+
+/// What an accepted input led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The run.
+    pub run: RunId,
+    /// Its number of events, all durable.
+    pub events: u64,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Whether the input changed nothing, because it came before or is already so.
+    pub already: bool,
+}
+
+/// Told once, when what was asked for is durable or refused.
+pub type Reply = Box<dyn FnOnce(Result<Accepted, Problem>) + Send>;

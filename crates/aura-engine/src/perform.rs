@@ -1,0 +1,336 @@
+//! Performers: what happens between an intent that is durable and the outcome that comes back.
+//!
+//! A performer makes exactly one call per attempt and sends exactly one message when it is over. It never retries
+//! and never decides.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aura_core::canonical;
+use aura_core::data::{BlobRef, Data};
+use aura_core::effect::EffectClass;
+use aura_core::error::{Code, Failure};
+use aura_core::input::Outcome;
+use aura_core::limits;
+use aura_core::ports::{Activity, BlobError, Blobs, Call, Failed, Secrets};
+use aura_core::schema::Schema;
+use aura_core::task::{SecretPart, Success, Task, TaskResult};
+use aura_core::{RunId, StepPath};
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use crate::catalog::Catalog;
+use crate::message::Message;
+use crate::scrub::Scrubber;
+
+/// Performs tasks; tells the shard by [`Message::Outcome`] or, for abandoned ones, [`Message::Released`].
+pub trait Performer: Send {
+    /// Starts an attempt.
+    fn perform(&mut self, task: Task);
+
+    /// Nobody waits for this attempt any more.
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32);
+}
+
+/// Fetches blobs; tells the shard by [`Message::Blobs`].
+pub trait Fetcher: Send {
+    /// Asks for the values of blobs.
+    fn fetch(&mut self, blobs: Vec<BlobRef>);
+}
+
+type Running = Arc<Mutex<BTreeMap<(RunId, StepPath, u32), AbortHandle>>>;
+
+/// Performs tasks on a tokio runtime.
+pub struct TokioPerformer {
+    runtime: Handle,
+    bench: Arc<Bench>,
+    running: Running,
+}
+
+/// What every attempt works with.
+struct Bench {
+    catalog: Catalog,
+    schemas: BTreeMap<String, Schema>,
+    secrets: Arc<dyn Secrets>,
+    blobs: Arc<dyn Blobs>,
+    shard: Sender<Message>,
+    pure: Semaphore,
+}
+
+impl std::fmt::Debug for TokioPerformer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokioPerformer").field("catalog", &self.bench.catalog).finish()
+    }
+}
+
+impl TokioPerformer {
+    /// A performer of these tools that reports to `shard`.
+    pub fn new(
+        runtime: Handle,
+        catalog: Catalog,
+        secrets: Arc<dyn Secrets>,
+        blobs: Arc<dyn Blobs>,
+        shard: Sender<Message>,
+    ) -> Self {
+        let schema = |def: &aura_core::tool::ToolDef| {
+            Schema::compile(&def.input).ok().map(|schema| (def.name.clone(), schema))
+        };
+        let schemas = catalog.definitions().filter_map(schema).collect();
+        let pure = Semaphore::new(limits::PURE_TASKS);
+        let bench = Arc::new(Bench { catalog, schemas, secrets, blobs, shard, pure });
+        Self { runtime, bench, running: Running::default() }
+    }
+}
+
+impl Performer for TokioPerformer {
+    fn perform(&mut self, task: Task) {
+        let key = (task.run, task.step.clone(), task.attempt);
+        let (bench, running, of) =
+            (Arc::clone(&self.bench), Arc::clone(&self.running), key.clone());
+        let mut map = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = self.runtime.spawn(async move {
+            let message = bench.attempt(task).await;
+            running.lock().unwrap_or_else(PoisonError::into_inner).remove(&of);
+            // A shard that is gone needs no outcome: recovery asks about this attempt.
+            let _ = bench.shard.send(message);
+        });
+        map.insert(key, job.abort_handle());
+    }
+
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+        let key = (run, step.clone(), attempt);
+        let job = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        // One that is not running any more has sent its message.
+        if let Some(job) = job {
+            job.abort();
+            let step = step.clone();
+            let _ = self.bench.shard.send(Message::Released { run, step, attempt });
+        }
+    }
+}
+
+impl Bench {
+    async fn attempt(self: &Arc<Self>, task: Task) -> Message {
+        let permit = match task.spec.class {
+            EffectClass::Pure => self.pure.acquire().await.ok(),
+            _ => None,
+        };
+        let (result, value) = self.result(&task).await;
+        drop(permit);
+        let Task { run, step, attempt, spec, .. } = task;
+        Message::Outcome { run, outcome: Outcome { step, attempt, call: spec.call, result }, value }
+    }
+
+    async fn result(self: &Arc<Self>, task: &Task) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
+        match self.ready(task).await {
+            Err(failure) => (failed(failure.into()), None),
+            Ok((call, activity, scrubber)) => match self.call(task, call, activity).await {
+                Ok(mut success) => {
+                    scrubber.value(&mut success.output);
+                    self.keep(success).await
+                }
+                Err(mut over) => {
+                    scrubber.failure(&mut over.failure);
+                    (failed(over), None)
+                }
+            },
+        }
+    }
+
+    /// Everything that can fail before anything leaves the process.
+    async fn ready(&self, task: &Task) -> Result<(Call, Arc<dyn Activity>, Scrubber), Failure> {
+        let spec = &task.spec;
+        let missing = || format!("this process has no tool '{}'", spec.tool);
+        let activity = self
+            .catalog
+            .activity(&spec.tool)
+            .ok_or_else(|| Failure::certain(Code::NotFound, missing()))?;
+        let mut args = match &spec.args {
+            Data::Json(args) => Value::clone(args),
+            Data::Blob(blob) => parse(&self.fetch(*blob).await.map_err(|e| blob_failure(&e))?)?,
+        };
+        let secrets = self.put_in_secrets(task, &mut args)?;
+        let scrubber = Scrubber::new(secrets.iter().map(String::as_str));
+        if let Some(schema) = self.schemas.get(&spec.tool)
+            && let Some(violation) = schema.violations(&args).first()
+        {
+            let message = format!("arguments of {}: {violation}", spec.tool);
+            let mut failure = Failure::certain(Code::InvalidInput, message);
+            scrubber.failure(&mut failure);
+            return Err(failure);
+        }
+        let call = Call {
+            run: task.run,
+            step: task.step.clone(),
+            attempt: task.attempt,
+            key: spec.key,
+            args,
+            permissions: Arc::clone(&task.permissions),
+            timeout: Duration::from_millis(spec.timeout_ms),
+        };
+        Ok((call, Arc::clone(activity), scrubber))
+    }
+
+    fn put_in_secrets(&self, task: &Task, args: &mut Value) -> Result<Vec<String>, Failure> {
+        let mut used = Vec::new();
+        let allowed = self.catalog.activity(&task.spec.tool).map(|a| a.def().secret_params.clone());
+        for slot in &task.spec.secrets {
+            let param = slot.pointer.split('/').nth(1).unwrap_or_default();
+            if !allowed.iter().flatten().any(|name| name == param) {
+                let message = format!("'{param}' of {} takes no secret", task.spec.tool);
+                return Err(Failure::certain(Code::InvalidInput, message));
+            }
+            let mut text = String::new();
+            for part in &slot.parts {
+                match part {
+                    SecretPart::Text(plain) => text.push_str(plain),
+                    SecretPart::Secret(name) => {
+                        let value = self.secret(name)?;
+                        text.push_str(&value);
+                        used.push(value);
+                    }
+                }
+            }
+            let place = args.pointer_mut(&slot.pointer).ok_or_else(|| {
+                Failure::certain(Code::Internal, format!("no place for a secret: {}", slot.pointer))
+            })?;
+            *place = Value::String(text);
+        }
+        Ok(used)
+    }
+
+    fn secret(&self, name: &str) -> Result<String, Failure> {
+        let unusable = |why: String| Failure::certain(Code::SecretMissing, why);
+        self.secrets.get(name).map_err(unusable)?.ok_or_else(|| {
+            unusable(format!("secret '{name}' is not set: export AURA_SECRET_{name}=…"))
+        })
+    }
+
+    /// The call itself, within its time and whatever it does.
+    async fn call(
+        self: &Arc<Self>,
+        task: &Task,
+        call: Call,
+        activity: Arc<dyn Activity>,
+    ) -> Result<Success, Failed> {
+        let class = task.spec.class;
+        // What may have acted is awaited a little longer than its attempt: a late outcome settles the ledger.
+        let late = if class.abandonable() { 0 } else { limits::LATE_OUTCOME_MS };
+        let patience = Duration::from_millis(task.spec.timeout_ms.saturating_add(late));
+        let mut job = AbortOnDrop(tokio::spawn(async move { activity.perform(call).await }));
+        let doubtful = |code, message: String| {
+            Failed::from(if class.abandonable() {
+                Failure::certain(code, message)
+            } else {
+                Failure::in_doubt(code, message)
+            })
+        };
+        match tokio::time::timeout(patience, &mut job.0).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => {
+                let how = if error.is_panic() { "panicked" } else { "was stopped" };
+                Err(doubtful(Code::Internal, format!("{} {how}", task.spec.tool)))
+            }
+            Err(_) => {
+                let message = format!("no outcome within {} ms", patience.as_millis());
+                Err(doubtful(Code::Timeout, message))
+            }
+        }
+    }
+
+    /// The output as the log keeps it. Whatever happens to a large output, the verdict stands.
+    async fn keep(&self, success: Success) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
+        let Success { output, artifacts, truncated } = success;
+        let text = canonical::to_vec(&output);
+        let done = |output, truncated| TaskResult::Succeeded { output, artifacts, truncated };
+        if text.len() <= limits::INLINE_BYTES {
+            return (done(Data::from(output), truncated), None);
+        }
+        let bytes = text.len();
+        if bytes > limits::OUTCOME_BYTES {
+            return (done(Data::from(cut(bytes, "it is too large")), true), None);
+        }
+        match self.blobs.put(Bytes::from(text)).await {
+            Ok(blob) => (done(Data::Blob(blob), truncated), Some((blob, Arc::new(output)))),
+            Err(error) => (done(Data::from(cut(bytes, &error.to_string())), true), None),
+        }
+    }
+
+    async fn fetch(&self, blob: BlobRef) -> Result<Bytes, BlobError> {
+        self.blobs.get(blob).await
+    }
+}
+
+/// What stands for an output that could not be kept.
+fn cut(bytes: usize, why: &str) -> Value {
+    json!({ "truncated": true, "bytes": bytes, "why": why })
+}
+
+fn failed(over: Failed) -> TaskResult {
+    TaskResult::Failed { failure: over.failure, retry_after_ms: over.retry_after_ms }
+}
+
+fn blob_failure(error: &BlobError) -> Failure {
+    let code = match error {
+        BlobError::Missing(_) => Code::BlobMissing,
+        BlobError::Corrupt(_) => Code::BlobCorrupt,
+        BlobError::Unavailable(_) => Code::Unavailable,
+        BlobError::Full(_) => Code::StoreFull,
+    };
+    Failure::certain(code, error.to_string())
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(bytes).map_err(|e| Failure::certain(Code::BlobCorrupt, e.to_string()))
+}
+
+/// A spawned call that does not outlive whoever waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<Success, Failed>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Fetches blobs on a tokio runtime.
+pub struct TokioFetcher {
+    runtime: Handle,
+    blobs: Arc<dyn Blobs>,
+    shard: Sender<Message>,
+}
+
+impl std::fmt::Debug for TokioFetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokioFetcher")
+    }
+}
+
+impl TokioFetcher {
+    /// A fetcher that reports to `shard`.
+    pub fn new(runtime: Handle, blobs: Arc<dyn Blobs>, shard: Sender<Message>) -> Self {
+        Self { runtime, blobs, shard }
+    }
+}
+
+impl Fetcher for TokioFetcher {
+    fn fetch(&mut self, wanted: Vec<BlobRef>) {
+        let (blobs, shard) = (Arc::clone(&self.blobs), self.shard.clone());
+        self.runtime.spawn(async move {
+            let mut found = Vec::with_capacity(wanted.len());
+            for blob in wanted {
+                let value = blobs.get(blob).await.and_then(|bytes| {
+                    let parsed = serde_json::from_slice(&bytes);
+                    parsed.map(Arc::new).map_err(|_| BlobError::Corrupt(blob.blob))
+                });
+                found.push((blob, value));
+            }
+            let _ = shard.send(Message::Blobs(found));
+        });
+    }
+}

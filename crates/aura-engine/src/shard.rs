@@ -1,0 +1,633 @@
+//! The shard loop, as steps: drain what came in, decide, hand a group to the committer, release what is durable.
+//!
+//! A shard runs ahead: while one group is being made durable it decides the next from memory. Only what is visible
+//! outside (answers, tasks) waits for the commit that caused it. A shard never sleeps and never reads a clock;
+//! whoever drives it tells the time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use aura_core::StepPath;
+use aura_core::data::BlobRef;
+use aura_core::error::{Code, Problem};
+use aura_core::event::Doubt;
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::input::Input;
+use aura_core::limits;
+use aura_core::ports::{BlobError, Group, Store, StoreError};
+use aura_core::task::Task;
+use aura_core::time::Millis;
+use aura_graph::{Flow, Run};
+use serde_json::Value;
+
+use crate::cache::BlobCache;
+use crate::commit::{Committer, Unit};
+use crate::history::{load_flow, open_history, store_problem};
+use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
+use crate::perform::{Fetcher, Performer};
+use crate::slots::Slots;
+use crate::stream::{Job, Stream};
+
+/// Milliseconds before a shard whose store had no room tries again; doubled up to the longest.
+const FIRST_PAUSE_MS: u64 = 100;
+const LONGEST_PAUSE_MS: u64 = 5_000;
+
+/// What a shard works with.
+pub struct ShardPorts {
+    /// Histories of runs that are not in memory.
+    pub store: Arc<dyn Store>,
+    /// Makes groups durable.
+    pub committer: Box<dyn Committer>,
+    /// Performs tasks.
+    pub performer: Box<dyn Performer>,
+    /// Fetches blobs.
+    pub fetcher: Box<dyn Fetcher>,
+    /// Values of blobs, shared with whoever else reads them.
+    pub cache: Arc<BlobCache>,
+    /// Effects in flight at once.
+    pub slots: usize,
+}
+
+/// One shard: its runs, and what is on its way.
+pub struct Shard {
+    pub(crate) ports: ShardPorts,
+    pub(crate) salt: Hash,
+    pub(crate) streams: BTreeMap<RunId, Stream>,
+    pub(crate) slots: Slots,
+    pub(crate) pending: Pending,
+    pub(crate) performs: BTreeSet<RunId>,
+    pub(crate) again: VecDeque<RunId>,
+    pub(crate) in_flight: BTreeMap<(RunId, StepPath), u32>,
+    inbox: VecDeque<Message>,
+    /// Inputs whose commits failed, to be decided again.
+    held: VecDeque<(RunId, Job)>,
+    /// Runs that closed and may leave memory.
+    closed: Vec<RunId>,
+    flows: BTreeMap<Hash, Arc<Flow>>,
+    timers: BTreeSet<(Millis, RunId)>,
+    parked: BTreeMap<RunId, Problem>,
+    undurable: VecDeque<(u64, Vec<Released>)>,
+    undurable_commits: usize,
+    undurable_bytes: usize,
+    number: u64,
+    generation: u64,
+    paused: Option<Millis>,
+    pause_ms: u64,
+    broken: Option<Problem>,
+    draining: bool,
+}
+
+/// The group in the making.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) group: Group,
+    pub(crate) released: Vec<Released>,
+}
+
+/// What waits for a commit to be durable.
+pub(crate) struct Released {
+    pub(crate) run: RunId,
+    /// The input; it is presented again if the commit fails. `None` for an answer without a commit.
+    pub(crate) input: Option<Input>,
+    pub(crate) reply: Option<Reply>,
+    pub(crate) accepted: Accepted,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) bytes: usize,
+}
+
+/// What a step left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// When something is due; `None` if only a message can bring more to do.
+    pub next: Option<Millis>,
+    /// Whether there is more to do right now.
+    pub busy: bool,
+    /// Whether a drained shard has nothing in flight and nothing undurable.
+    pub drained: bool,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// A shard over a store, with nothing in memory.
+    ///
+    /// # Errors
+    /// The store can't be asked for its salt.
+    pub fn new(ports: ShardPorts) -> Result<Self, Problem> {
+        let salt = ports.store.info().map_err(|e| store_problem(&e))?.salt;
+        Ok(Self {
+            salt,
+            slots: Slots::new(ports.slots),
+            ports,
+            streams: BTreeMap::new(),
+            pending: Pending::default(),
+            performs: BTreeSet::new(),
+            again: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            held: VecDeque::new(),
+            closed: Vec::new(),
+            flows: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            undurable: VecDeque::new(),
+            undurable_commits: 0,
+            undurable_bytes: 0,
+            number: 0,
+            generation: 0,
+            paused: None,
+            pause_ms: FIRST_PAUSE_MS,
+            broken: None,
+            draining: false,
+        })
+    }
+
+    /// Takes a message; the next step works on it.
+    pub fn deliver(&mut self, message: Message) {
+        self.inbox.push_back(message);
+    }
+
+    /// Why the shard can't go on, if it can't: the store must be reopened.
+    pub fn broken(&self) -> Option<&Problem> {
+        self.broken.as_ref()
+    }
+
+    /// Runs that are set aside because deciding them failed, with why.
+    pub fn parked(&self) -> impl Iterator<Item = (RunId, &Problem)> {
+        self.parked.iter().map(|(run, problem)| (*run, problem))
+    }
+
+    /// Effects that hold a slot.
+    pub fn effects_in_flight(&self) -> usize {
+        self.slots.in_use()
+    }
+
+    /// One round of the loop.
+    pub fn step(&mut self, now: Millis) -> Progress {
+        if self.paused.is_some_and(|until| until <= now) {
+            self.paused = None;
+        }
+        for _ in 0..limits::SHARD_DRAIN {
+            let Some(message) = self.inbox.pop_front() else { break };
+            if let Some(held) = self.take(message, now) {
+                self.inbox.push_front(held);
+                break;
+            }
+        }
+        if !self.holds_back() {
+            for (run, job) in std::mem::take(&mut self.held) {
+                self.decide_for(run, job, now);
+            }
+            self.fire_timers(now);
+            for (run, steps) in self.slots.next() {
+                self.decide_for(run, Job::own(Input::Granted { steps }), now);
+            }
+            for run in std::mem::take(&mut self.again) {
+                self.decide_for(run, Job::own(Input::Continue), now);
+            }
+        }
+        self.hand_over();
+        self.forget_resting();
+        self.progress()
+    }
+
+    fn progress(&self) -> Progress {
+        let waits = self.holds_back();
+        let busy = !waits && (!self.inbox.is_empty() || !self.again.is_empty());
+        let timer = self.timers.first().map(|(due, _)| *due).filter(|_| !waits);
+        let done = self.in_flight.is_empty() && self.undurable.is_empty();
+        Progress {
+            next: self.paused.or(timer),
+            busy,
+            drained: self.draining && (self.broken.is_some() || (done && self.inbox.is_empty())),
+        }
+    }
+
+    /// Whether decisions must wait until more is durable, or until the store has room again.
+    fn holds_back(&self) -> bool {
+        self.paused.is_some()
+            || self.undurable_commits >= limits::UNDURABLE_COMMITS
+            || self.undurable_bytes >= limits::UNDURABLE_BYTES
+    }
+
+    /// Works on a message, or gives it back if it must wait.
+    fn take(&mut self, message: Message, now: Millis) -> Option<Message> {
+        match message {
+            Message::Durable { group, result } => self.durable(group, result, now),
+            Message::Released { run, step, attempt } => self.release(run, &step, attempt),
+            Message::Blobs(blobs) => self.blobs(blobs),
+            Message::Drain => {
+                self.draining = true;
+                self.slots.close();
+            }
+            Message::Submit(submission) if self.broken.is_some() || self.holds_back() => {
+                let problem = self.broken.clone().unwrap_or_else(busy);
+                (submission.reply)(Err(problem));
+            }
+            held if self.holds_back() => return Some(held),
+            Message::Outcome { run, outcome, value } => {
+                if let Some((blob, value)) = value {
+                    self.ports.cache.put(blob, value);
+                }
+                self.release(run, &outcome.step, outcome.attempt);
+                self.decide_for(run, Job::own(Input::Outcome(outcome)), now);
+            }
+            Message::Submit(Submission { run, input, reply }) => match input {
+                Submitted::Input(input) => {
+                    self.decide_for(run, Job { input, reply: Some(reply) }, now);
+                }
+                Submitted::Start(start) => self.start(run, *start, reply, now),
+            },
+            Message::Perform { run, reply } => self.perform(run, reply, now),
+        }
+        None
+    }
+
+    fn release(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+        self.slots.release(run, step, attempt);
+        let key = (run, step.clone());
+        if self.in_flight.get(&key) == Some(&attempt) {
+            self.in_flight.remove(&key);
+        }
+    }
+
+    fn start(&mut self, run: RunId, start: StartRun, reply: Reply, now: Millis) {
+        let keyed = start.started.key.is_some();
+        if keyed && self.load(run).is_ok() {
+            return self.answer_keyed(run, &start, reply);
+        }
+        let bundle = start.started.flow.bundle.blob;
+        self.flows.insert(bundle, Arc::clone(&start.flow));
+        self.pending.group.blobs.push((bundle, start.bundle));
+        self.streams.insert(run, Stream::new(Run::new(run), Hash::ZERO, start.flow));
+        if start.perform {
+            self.performs.insert(run);
+        }
+        let input = Input::Start(Box::new(start.started));
+        self.decide_for(run, Job { input, reply: Some(reply) }, now);
+    }
+
+    /// A keyed run that exists: equal input is answered with it, any other is a conflict.
+    fn answer_keyed(&mut self, run: RunId, start: &StartRun, reply: Reply) {
+        let Some(started) = self.streams.get(&run).and_then(|s| s.run.started.clone()) else {
+            return reply(Err(busy()));
+        };
+        let text = aura_core::canonical::to_vec(start.started.input.as_json().unwrap_or_default());
+        let same = match &started.input {
+            aura_core::Data::Json(input) => aura_core::canonical::to_vec(input) == text,
+            aura_core::Data::Blob(blob) => *blob == aura_core::data::blob_address(self.salt, &text),
+        };
+        if !same {
+            let what = "the key names a run of this flow that has another input";
+            let next = format!("use another key, or look at the run: aura show {run}");
+            return reply(Err(Problem::new(Code::KeyConflict, what).next(next)));
+        }
+        self.reply_when_durable(run, reply);
+    }
+
+    /// Performs a run from now on: what is open was lost with whoever performed it before.
+    fn perform(&mut self, run: RunId, reply: Reply, now: Millis) {
+        if let Err(problem) = self.load(run) {
+            return reply(Err(problem));
+        }
+        let Some(stream) = self.streams.get(&run) else { return reply(Err(busy())) };
+        if !self.performs.insert(run) {
+            return self.reply_when_durable(run, reply);
+        }
+        let steps = stream.run.outstanding();
+        let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
+        let more = stream.run.more;
+        for step in ready {
+            self.slots.wait(run, step);
+        }
+        if more {
+            self.again.push_back(run);
+        }
+        self.note_timer(run);
+        if steps.is_empty() {
+            return self.reply_when_durable(run, reply);
+        }
+        let input = Input::Unknown { steps, doubt: Doubt::Crash };
+        self.decide_for(run, Job { input, reply: Some(reply) }, now);
+    }
+
+    /// Brings a run into memory.
+    pub(crate) fn load(&mut self, run: RunId) -> Result<(), Problem> {
+        if let Some(problem) = self.parked.get(&run) {
+            return Err(problem.clone());
+        }
+        if self.streams.contains_key(&run) {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.ports.store);
+        let opened =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| open_history(&*store, run)));
+        let history = match opened {
+            Ok(history) => history?,
+            Err(_) => return Err(self.park(run, "folding its history panicked")),
+        };
+        let history = history.ok_or_else(|| {
+            Problem::new(Code::RunNotFound, format!("no run {run}")).next("aura runs")
+        })?;
+        let Some(started) = history.run.started.clone() else {
+            return Err(self.park(run, "its history does not begin with its start"));
+        };
+        let bundle = started.flow.bundle.blob;
+        let flow = match self.flows.get(&bundle) {
+            Some(flow) => Arc::clone(flow),
+            None => {
+                let flow = Arc::new(load_flow(&*store, &started.flow)?);
+                self.flows.insert(bundle, Arc::clone(&flow));
+                flow
+            }
+        };
+        self.streams.insert(run, Stream::new(history.run, history.head, flow));
+        self.note_timer(run);
+        Ok(())
+    }
+
+    /// Sets a run aside; the shard goes on with the others.
+    pub(crate) fn park(&mut self, run: RunId, why: &str) -> Problem {
+        let problem = Problem::new(Code::RunParked, format!("run {run} is set aside: {why}"))
+            .kept("its history up to here; other runs go on")
+            .next(format!("aura replay {run} --verify"));
+        tracing::error!(%run, why, "run set aside");
+        self.set_aside(run, problem.clone());
+        problem
+    }
+
+    pub(crate) fn set_aside(&mut self, run: RunId, problem: Problem) {
+        if let Some(stream) = self.streams.remove(&run) {
+            if let Some(due) = stream.timer {
+                self.timers.remove(&(due, run));
+            }
+            let waiting = stream.queue.into_iter().chain(stream.blocked.map(|b| b.job));
+            for reply in waiting.filter_map(|job| job.reply) {
+                reply(Err(problem.clone()));
+            }
+        }
+        self.parked.insert(run, problem);
+    }
+
+    fn fire_timers(&mut self, now: Millis) {
+        let mut fired = 0;
+        while let Some((due, run)) = self.timers.first().copied() {
+            if due > now || fired >= limits::SHARD_DRAIN {
+                return;
+            }
+            fired += 1;
+            self.timers.remove(&(due, run));
+            if self.load(run).is_err() {
+                continue;
+            }
+            let Some(stream) = self.streams.get_mut(&run) else { continue };
+            stream.timer = None;
+            let timer = stream.run.timers.first().map(|(due, step, p)| (due, step.clone(), p));
+            if let Some((due, step, purpose)) = timer.filter(|(due, ..)| *due <= now) {
+                self.decide_for(run, Job::own(Input::Timer { step, purpose, due }), now);
+            }
+            self.note_timer(run);
+        }
+    }
+
+    /// Remembers the earliest timer of a run that this process performs.
+    pub(crate) fn note_timer(&mut self, run: RunId) {
+        let Some(stream) = self.streams.get_mut(&run) else { return };
+        let performs = self.performs.contains(&run) && stream.blocked.is_none();
+        let due = stream.run.timers.first().map(|(due, ..)| due).filter(|_| performs);
+        if due != stream.timer {
+            if let Some(old) = stream.timer {
+                self.timers.remove(&(old, run));
+            }
+            if let Some(due) = due {
+                self.timers.insert((due, run));
+            }
+            stream.timer = due;
+        }
+    }
+
+    /// Answers without a commit, but not before what the answer rests on is durable.
+    pub(crate) fn reply_when_durable(&mut self, run: RunId, reply: Reply) {
+        let Some(stream) = self.streams.get(&run) else { return reply(Err(busy())) };
+        let accepted =
+            Accepted { run, events: stream.run.events, status: stream.run.status(), already: true };
+        if stream.undurable == 0 {
+            return reply(Ok(accepted));
+        }
+        let answer = Released {
+            run,
+            input: None,
+            reply: Some(reply),
+            accepted,
+            tasks: Vec::new(),
+            bytes: 0,
+        };
+        if self.pending.group.commits.is_empty()
+            && let Some((_, released)) = self.undurable.back_mut()
+        {
+            released.push(answer);
+        } else {
+            self.pending.released.push(answer);
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.pending.group.commits.is_empty() {
+            return;
+        }
+        let Pending { group, released } = std::mem::take(&mut self.pending);
+        self.number += 1;
+        self.undurable_commits += group.commits.len();
+        self.undurable_bytes += released.iter().map(|r| r.bytes).sum::<usize>();
+        self.undurable.push_back((self.number, released));
+        let (number, generation) = (self.number, self.generation);
+        self.ports.committer.commit(Unit { number, generation, group });
+    }
+
+    fn durable(&mut self, number: u64, result: Result<(), StoreError>, now: Millis) {
+        if self.undurable.front().is_none_or(|(front, _)| *front != number) {
+            // A group that was given up after an earlier one failed.
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.pause_ms = FIRST_PAUSE_MS;
+                let released = self.undurable.pop_front().map(|(_, r)| r).unwrap_or_default();
+                for released in released {
+                    self.let_go(released);
+                }
+            }
+            Err(error) => self.begin_anew(&error, now),
+        }
+    }
+
+    fn let_go(&mut self, released: Released) {
+        let run = released.run;
+        self.undurable_bytes = self.undurable_bytes.saturating_sub(released.bytes);
+        if released.input.is_some() {
+            self.undurable_commits = self.undurable_commits.saturating_sub(1);
+            if let Some(stream) = self.streams.get_mut(&run) {
+                stream.undurable = stream.undurable.saturating_sub(1);
+                if stream.run.closed() {
+                    self.closed.push(run);
+                }
+            }
+        }
+        if let Some(reply) = released.reply {
+            reply(Ok(released.accepted));
+        }
+        for task in released.tasks {
+            let wanted = self.streams.get(&run).and_then(|s| s.run.tasks.get(&task.step));
+            if wanted.is_some_and(|t| t.in_flight() && t.attempt == task.attempt) {
+                self.ports.performer.perform(task);
+            } else {
+                // Decided away while its intent was being made durable.
+                self.release(run, &task.step, task.attempt);
+            }
+        }
+    }
+
+    /// A group did not become durable: what was decided on top of it is dropped, and its inputs are decided again
+    /// from what the store has.
+    fn begin_anew(&mut self, error: &StoreError, now: Millis) {
+        let problem = store_problem(error);
+        self.generation += 1;
+        (self.undurable_commits, self.undurable_bytes) = (0, 0);
+        let lost: Vec<Released> =
+            std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();
+        let pending = std::mem::take(&mut self.pending).released;
+        let mut held = Vec::new();
+        for released in lost.into_iter().chain(pending) {
+            for task in &released.tasks {
+                self.release(released.run, &task.step, task.attempt);
+            }
+            held.extend(self.forget_undurable(released.run));
+            match (released.input, released.reply) {
+                (Some(input @ Input::Outcome(_)), reply) => {
+                    held.push((released.run, Job { input, reply }));
+                }
+                // Timers, grants and continuations follow from the state; clients are told and try again.
+                (_, Some(reply)) => reply(Err(problem.clone())),
+                _ => {}
+            }
+        }
+        if matches!(error, StoreError::Busy { .. }) {
+            self.paused = Some(now.plus(self.pause_ms));
+            self.pause_ms = (self.pause_ms * 2).min(LONGEST_PAUSE_MS);
+            tracing::warn!(%error, "the store takes nothing now; trying again");
+            self.present_again(held);
+        } else {
+            tracing::error!(%error, "the store can't be used any more");
+            self.broken = Some(problem);
+        }
+    }
+
+    /// Drops a run whose memory is ahead of the store; gives back what it had not decided yet.
+    fn forget_undurable(&mut self, run: RunId) -> Vec<(RunId, Job)> {
+        let Some(stream) = self.streams.remove(&run) else { return Vec::new() };
+        if let Some(due) = stream.timer {
+            self.timers.remove(&(due, run));
+        }
+        let blocked = stream.blocked.map(|b| b.job);
+        blocked.into_iter().chain(stream.queue).map(|job| (run, job)).collect()
+    }
+
+    fn present_again(&mut self, held: Vec<(RunId, Job)>) {
+        for run in self.performs.clone() {
+            // Loaded again, so that its timers, grants and continuations are asked for anew.
+            if self.load(run).is_err() {
+                continue;
+            }
+            let Some(stream) = self.streams.get(&run) else { continue };
+            let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
+            let (more, open) = (stream.run.more, stream.run.outstanding());
+            if more {
+                self.again.push_back(run);
+            }
+            for step in ready {
+                self.slots.wait(run, step);
+            }
+            let lost: Vec<_> = open
+                .into_iter()
+                .filter(|step| !self.in_flight.contains_key(&(run, step.clone())))
+                .filter(|step| !held.iter().any(|(of, job)| *of == run && job.is_outcome_of(step)))
+                .collect();
+            if !lost.is_empty() {
+                let input = Input::Unknown { steps: lost, doubt: Doubt::Crash };
+                self.held.push_back((run, Job::own(input)));
+            }
+        }
+        self.held.extend(held);
+    }
+
+    fn blobs(&mut self, blobs: Vec<(BlobRef, Result<Arc<Value>, BlobError>)>) {
+        let mut ready = Vec::new();
+        for (run, stream) in &mut self.streams {
+            let Some(blocked) = &mut stream.blocked else { continue };
+            let mut trouble = None;
+            for (blob, result) in &blobs {
+                if !blocked.wanted.contains(blob) {
+                    continue;
+                }
+                blocked.wanted.retain(|wanted| wanted != blob);
+                match result {
+                    Ok(value) => {
+                        blocked.pins.insert(*blob, Arc::clone(value));
+                    }
+                    Err(error) => trouble = Some(error.clone()),
+                }
+            }
+            if trouble.is_some() || blocked.wanted.is_empty() {
+                ready.push((*run, trouble));
+            }
+        }
+        for (run, trouble) in ready {
+            match trouble {
+                None => self.unblock(run),
+                Some(error) => {
+                    let code = match error {
+                        BlobError::Missing(_) => Code::BlobMissing,
+                        BlobError::Corrupt(_) => Code::BlobCorrupt,
+                        BlobError::Unavailable(_) => Code::StoreUnavailable,
+                        BlobError::Full(_) => Code::StoreFull,
+                    };
+                    let problem = Problem::new(code, format!("run {run} can't go on: {error}"))
+                        .kept("its history up to here; other runs go on")
+                        .next("aura store check");
+                    self.set_aside(run, problem);
+                }
+            }
+        }
+    }
+
+    /// Runs at rest leave memory: closed ones at once, others when there are too many. A timer stays noted; its run
+    /// is loaded again when it is due.
+    fn forget_resting(&mut self) {
+        for run in std::mem::take(&mut self.closed) {
+            if self.streams.get(&run).is_some_and(|s| s.run.closed() && s.at_rest()) {
+                self.streams.remove(&run);
+                self.performs.remove(&run);
+            }
+        }
+        if self.streams.len() > limits::HOT_RUNS {
+            self.streams.retain(|_, stream| !stream.at_rest());
+        }
+    }
+}
+
+impl Job {
+    fn is_outcome_of(&self, step: &StepPath) -> bool {
+        matches!(&self.input, Input::Outcome(outcome) if outcome.step == *step)
+    }
+}
+
+pub(crate) fn busy() -> Problem {
+    Problem::new(Code::Busy, "too much is waiting to be made durable")
+        .kept("everything that was acknowledged is in the store")
+        .next("try again")
+}

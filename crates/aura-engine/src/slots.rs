@@ -1,0 +1,101 @@
+//! Slots: how many effects may be in flight, and who waits for one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use aura_core::StepPath;
+use aura_core::id::RunId;
+use aura_core::limits;
+use aura_core::task::TaskSpec;
+use aura_graph::decide::{Gate, Grant};
+
+/// Slots in use, and steps that wait, first come first served.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    total: usize,
+    held: BTreeSet<(RunId, StepPath, u32)>,
+    waiting: VecDeque<(RunId, StepPath)>,
+    queued: BTreeSet<(RunId, StepPath)>,
+    closed: bool,
+}
+
+impl Slots {
+    pub(crate) fn new(total: usize) -> Self {
+        Self {
+            total: total.clamp(1, limits::SHARD_QUEUE),
+            held: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            queued: BTreeSet::new(),
+            closed: false,
+        }
+    }
+
+    pub(crate) fn hold(&mut self, run: RunId, step: StepPath, attempt: u32) {
+        self.held.insert((run, step, attempt));
+    }
+
+    pub(crate) fn release(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+        self.held.remove(&(run, step.clone(), attempt));
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.held.len()
+    }
+
+    /// No more grants.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.waiting.clear();
+        self.queued.clear();
+    }
+
+    pub(crate) fn wait(&mut self, run: RunId, step: StepPath) {
+        if !self.closed && self.queued.insert((run, step.clone())) {
+            self.waiting.push_back((run, step));
+        }
+    }
+
+    /// The steps that may be asked about again, by run, in the order in which they waited; they leave the queue.
+    pub(crate) fn next(&mut self) -> Vec<(RunId, Vec<StepPath>)> {
+        let mut free = if self.closed { 0 } else { self.total.saturating_sub(self.held.len()) };
+        let mut order = Vec::new();
+        let mut steps: BTreeMap<RunId, Vec<StepPath>> = BTreeMap::new();
+        while free > 0 {
+            let Some((run, step)) = self.waiting.pop_front() else { break };
+            self.queued.remove(&(run, step.clone()));
+            let of_run = steps.entry(run).or_default();
+            if of_run.is_empty() {
+                order.push(run);
+            }
+            of_run.push(step);
+            free -= 1;
+        }
+        order.into_iter().filter_map(|run| steps.remove(&run).map(|s| (run, s))).collect()
+    }
+
+    fn has_room(&self, taken: usize) -> bool {
+        // Who waits comes first: a new effect passes nobody.
+        !self.closed && self.held.len() + taken < self.total
+    }
+}
+
+/// The gate of one turn: allows what a slot is free for, and only for runs that this process performs.
+pub(crate) struct TurnGate<'a> {
+    pub(crate) slots: &'a Slots,
+    pub(crate) performs: bool,
+    /// Whether the steps asked about have just come to the head of the queue.
+    pub(crate) first: bool,
+    pub(crate) granted: Vec<StepPath>,
+    pub(crate) refused: Vec<StepPath>,
+}
+
+impl Gate for TurnGate<'_> {
+    fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
+        let turn = self.first || self.slots.waiting.is_empty();
+        if self.performs && turn && self.slots.has_room(self.granted.len()) {
+            self.granted.push(step.clone());
+            return Grant::Go;
+        }
+        self.refused.push(step.clone());
+        Grant::Wait
+    }
+}

@@ -1,0 +1,63 @@
+//! A run in the memory of its shard.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use aura_core::data::BlobRef;
+use aura_core::hash::Hash;
+use aura_core::input::Input;
+use aura_core::time::Millis;
+use aura_graph::{Flow, Run};
+use serde_json::Value;
+
+use crate::message::Reply;
+
+/// A run in memory: its state as decided so far, which may be ahead of what is durable.
+pub(crate) struct Stream {
+    pub(crate) run: Run,
+    pub(crate) head: Hash,
+    pub(crate) flow: Arc<Flow>,
+    /// Commits that are not durable yet.
+    pub(crate) undurable: usize,
+    /// The timer under which the shard knows it.
+    pub(crate) timer: Option<Millis>,
+    /// An input that waits for blobs.
+    pub(crate) blocked: Option<Blocked>,
+    /// Inputs behind it.
+    pub(crate) queue: VecDeque<Job>,
+}
+
+/// An input and who is told.
+pub(crate) struct Job {
+    pub(crate) input: Input,
+    pub(crate) reply: Option<Reply>,
+}
+
+impl Job {
+    pub(crate) fn own(input: Input) -> Self {
+        Self { input, reply: None }
+    }
+}
+
+/// An input that waits for blobs; it is presented again with the same time.
+pub(crate) struct Blocked {
+    pub(crate) job: Job,
+    pub(crate) now: Millis,
+    pub(crate) wanted: Vec<BlobRef>,
+    pub(crate) pins: BTreeMap<BlobRef, Arc<Value>>,
+    pub(crate) asked: u32,
+}
+
+impl Stream {
+    pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
+        Self { run, head, flow, undurable: 0, timer: None, blocked: None, queue: VecDeque::new() }
+    }
+
+    /// Whether nothing would be lost by dropping it from memory.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.undurable == 0
+            && self.blocked.is_none()
+            && self.queue.is_empty()
+            && (self.run.closed() || self.run.idle())
+    }
+}

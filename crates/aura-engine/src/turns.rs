@@ -1,0 +1,245 @@
+//! One input, one turn: asking for the decision, sealing its commit, and noting what it opens and drops.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use aura_core::commit::{Header, StoredCommit};
+use aura_core::data::BlobRef;
+use aura_core::effect::EffectClass;
+use aura_core::error::Code;
+use aura_core::id::{RunId, TenantId};
+use aura_core::input::Input;
+use aura_core::limits;
+use aura_core::task::Task;
+use aura_core::time::Millis;
+use aura_graph::decide::{Decision, Turn, World, decide};
+use serde_json::Value;
+
+use crate::cache::Pinned;
+use crate::message::Accepted;
+use crate::shard::{Released, Shard, busy};
+use crate::slots::TurnGate;
+use crate::stream::{Blocked, Job};
+
+/// Epoch of a shard whose owner holds a file lock instead of a lease.
+const EPOCH: u64 = 1;
+
+impl Shard {
+    /// Presents an input to its run.
+    pub(crate) fn decide_for(&mut self, run: RunId, job: Job, now: Millis) {
+        if let Err(problem) = self.load(run) {
+            if let Some(reply) = job.reply {
+                reply(Err(problem));
+            }
+            return;
+        }
+        if let Some(stream) = self.streams.get_mut(&run)
+            && stream.blocked.is_some()
+        {
+            if stream.queue.len() < limits::SHARD_QUEUE {
+                stream.queue.push_back(job);
+            } else if let Some(reply) = job.reply {
+                reply(Err(busy()));
+            }
+            return;
+        }
+        self.turn(run, job, now, (BTreeMap::new(), 0));
+    }
+
+    /// The blobs that an input waited for are here.
+    pub(crate) fn unblock(&mut self, run: RunId) {
+        let Some(stream) = self.streams.get_mut(&run) else { return };
+        let Some(blocked) = stream.blocked.take() else { return };
+        let queue = std::mem::take(&mut stream.queue);
+        let Blocked { job, now, pins, asked, .. } = blocked;
+        self.turn(run, job, now, (pins, asked));
+        let mut queue: VecDeque<_> = queue;
+        while let Some(job) = queue.pop_front() {
+            match self.streams.get_mut(&run) {
+                Some(stream) if stream.blocked.is_some() => {
+                    stream.queue.push_back(job);
+                }
+                _ => self.decide_for(run, job, now),
+            }
+        }
+    }
+
+    fn turn(
+        &mut self,
+        run: RunId,
+        job: Job,
+        now: Millis,
+        (pins, asked): (BTreeMap<BlobRef, Arc<Value>>, u32),
+    ) {
+        let Some(stream) = self.streams.get(&run) else { return };
+        let mut gate = TurnGate {
+            slots: &self.slots,
+            performs: self.performs.contains(&run),
+            first: matches!(job.input, Input::Granted { .. }),
+            granted: Vec::new(),
+            refused: Vec::new(),
+        };
+        let blobs = Arc::new(Pinned { cache: Arc::clone(&self.ports.cache), pins: pins.clone() });
+        let mut world = World { now, salt: self.salt, gate: &mut gate, blobs };
+        let decision = catch_unwind(AssertUnwindSafe(|| {
+            decide(&stream.run, &stream.flow, &job.input, &mut world)
+        }));
+        let refused = gate.refused;
+        match decision {
+            Ok(Decision::Turn(turn)) => {
+                if self.performs.contains(&run) {
+                    for step in refused {
+                        self.slots.wait(run, step);
+                    }
+                }
+                self.apply(run, *turn, job);
+            }
+            Ok(Decision::Nothing) => {
+                if let Some(reply) = job.reply {
+                    self.reply_when_durable(run, reply);
+                }
+            }
+            Ok(Decision::Refused(problem)) if problem.code == Code::Internal => {
+                let problem = self.park(run, &problem.what);
+                if let Some(reply) = job.reply {
+                    reply(Err(problem));
+                }
+            }
+            Ok(Decision::Refused(problem)) => {
+                if let Some(reply) = job.reply {
+                    reply(Err(problem));
+                }
+            }
+            Ok(Decision::Need(wanted)) => self.block(run, job, now, (wanted, pins, asked)),
+            Err(_) => {
+                let problem = self.park(run, "deciding about it panicked");
+                if let Some(reply) = job.reply {
+                    reply(Err(problem));
+                }
+            }
+        }
+        self.note_timer(run);
+    }
+
+    fn block(
+        &mut self,
+        run: RunId,
+        job: Job,
+        now: Millis,
+        (wanted, pins, asked): (Vec<BlobRef>, BTreeMap<BlobRef, Arc<Value>>, u32),
+    ) {
+        if asked >= limits::BLOB_ASKS {
+            let problem = self.park(run, "one decision asks for too many blobs");
+            if let Some(reply) = job.reply {
+                reply(Err(problem));
+            }
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&run) else { return };
+        self.ports.fetcher.fetch(wanted.clone());
+        stream.blocked = Some(Blocked { job, now, wanted, pins, asked: asked + 1 });
+    }
+
+    /// Takes a turn into memory and into the group in the making.
+    fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
+        let Some(stream) = self.streams.get_mut(&run) else { return };
+        let Turn { events, cause, more, run: state, open, blobs } = turn;
+        let header = Header {
+            tenant: TenantId::LOCAL,
+            run,
+            epoch: EPOCH,
+            seq: stream.run.events + 1,
+            count: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            at: state.at,
+            cause,
+            more,
+        };
+        let sealed = StoredCommit::seal(stream.head, header, events);
+        let commit = match sealed {
+            Ok(commit) if commit.payload.len() <= limits::COMMIT_BYTES => commit,
+            _ => {
+                let problem = self.park(run, "a commit of it is larger than a commit may be");
+                if let Some(reply) = job.reply {
+                    reply(Err(problem));
+                }
+                return;
+            }
+        };
+        stream.head = commit.hash;
+        stream.run = state;
+        stream.undurable += 1;
+        if more {
+            self.again.push_back(run);
+        }
+        let bytes = commit.payload.len();
+        self.pending.group.rows.extend(stream.run.row());
+        self.pending.group.commits.push(commit);
+        for blob in blobs {
+            self.ports.cache.put(blob.address, blob.value);
+            self.pending.group.blobs.push((blob.address.blob, blob.bytes));
+        }
+        let accepted = Accepted {
+            run,
+            events: stream.run.events,
+            status: stream.run.status(),
+            already: false,
+        };
+        self.abandon_dropped(run);
+        let tasks = self.open_tasks(run, &open);
+        self.pending.released.push(Released {
+            run,
+            input: Some(job.input),
+            reply: job.reply,
+            accepted,
+            tasks,
+            bytes,
+        });
+    }
+
+    fn open_tasks(&mut self, run: RunId, open: &[aura_core::StepPath]) -> Vec<Task> {
+        let Some(stream) = self.streams.get(&run) else { return Vec::new() };
+        let performs = self.performs.contains(&run);
+        let Some(started) = stream.run.started.as_ref().filter(|_| performs) else {
+            return Vec::new();
+        };
+        let permissions = Arc::new(started.permissions.clone());
+        let mut tasks = Vec::new();
+        for step in open {
+            let Some(task) = stream.run.tasks.get(step) else { continue };
+            if task.spec.class != EffectClass::Pure {
+                self.slots.hold(run, step.clone(), task.attempt);
+            }
+            self.in_flight.insert((run, step.clone()), task.attempt);
+            tasks.push(Task {
+                run,
+                step: step.clone(),
+                attempt: task.attempt,
+                recovery: task.recoveries,
+                spec: Arc::clone(&task.spec),
+                permissions: Arc::clone(&permissions),
+            });
+        }
+        tasks
+    }
+
+    /// Attempts that the run no longer waits for are told to stop; what may have acted outside is let run, because
+    /// its outcome still settles the ledger.
+    fn abandon_dropped(&mut self, run: RunId) {
+        let Some(stream) = self.streams.get(&run) else { return };
+        let from = (run, aura_core::StepPath::root());
+        let dropped: Vec<_> = self
+            .in_flight
+            .range(from..)
+            .take_while(|((of, _), _)| *of == run)
+            .filter(|((_, step), attempt)| {
+                let task = stream.run.tasks.get(step);
+                task.is_none_or(|t| t.spec.class.abandonable() && t.attempt != **attempt)
+            })
+            .map(|((_, step), attempt)| (step.clone(), *attempt))
+            .collect();
+        for (step, attempt) in dropped {
+            self.ports.performer.abandon(run, &step, attempt);
+        }
+    }
+}
