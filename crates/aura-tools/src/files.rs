@@ -95,5 +95,6 @@ pub(crate) fn media_type(path: &Path, text: bool) -> &'static str {
 
 /// Makes the entries of a folder durable.
 pub(crate) fn sync(dir: &Dir, path: &Path) -> io::Result<()> {
-    dir.open_dir(path)?.into_std_file().sync_all()
+    // A handle of a folder that serves only for looking up paths can't be synced; one opened for reading can.
+    dir.open(path)?.sync_all()
 }

@@ -83,6 +83,10 @@ fn schema_of<T: JsonSchema>(contract: Contract) -> Value {
 /// # Errors
 /// `INVALID_INPUT`, certain: nothing was done.
 pub(crate) fn parse<I: DeserializeOwned>(args: Value) -> Result<I, Failure> {
+    if !args.is_object() {
+        // A list of values would fit a struct as well, by position.
+        return Err(Failure::certain(Code::InvalidInput, "the arguments are not an object"));
+    }
     serde_json::from_value(args).map_err(|e| Failure::certain(Code::InvalidInput, e.to_string()))
 }
 

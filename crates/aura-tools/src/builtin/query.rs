@@ -57,17 +57,18 @@ pub(super) fn make() -> Arc<dyn Activity> {
 }
 
 fn run(input: Input) -> Result<Output, Failure> {
+    let Input { value, path, first } = input;
     let too_much = |what: String| Failure::certain(Code::LimitExceeded, what);
-    if input.path.len() > limits::QUERY_BYTES {
+    if path.len() > limits::QUERY_BYTES {
         return Err(too_much(format!("the path is longer than {} bytes", limits::QUERY_BYTES)));
     }
-    let shape = PathShape::of(&input.path);
+    let shape = PathShape::of(&path);
     if shape.nesting > limits::QUERY_NESTING {
         return Err(too_much(format!("the path nests deeper than {}", limits::QUERY_NESTING)));
     }
-    let path = JsonPath::parse(&input.path)
+    let path = JsonPath::parse(&path)
         .map_err(|e| Failure::certain(Code::InvalidInput, format!("not a JSONPath: {e}")))?;
-    let size = Size::of(&input.value);
+    let size = Size::of(&value);
     if shape.visits(size) > limits::QUERY_VISITS {
         return Err(too_much(format!(
             "the path may visit more than {} values of a value with {} parts; use a more definite path",
@@ -75,9 +76,9 @@ fn run(input: Input) -> Result<Output, Failure> {
             size.parts
         )));
     }
-    let found = path.query(&input.value).all();
-    let first = found.first().map_or(Value::Null, |&value| value.clone());
-    let wanted = if input.first == Some(true) { &found[..found.len().min(1)] } else { &found[..] };
+    let found = path.query(&value).all();
+    let front = found.first().map_or(Value::Null, |&value| value.clone());
+    let wanted = if first == Some(true) { &found[..found.len().min(1)] } else { &found[..] };
     let parts: u64 = wanted.iter().map(|value| Size::of(value).bytes).sum();
     if wanted.len() > limits::QUERY_MATCHES || parts > limits::OUTCOME_BYTES as u64 {
         return Err(too_much(format!(
@@ -87,7 +88,7 @@ fn run(input: Input) -> Result<Output, Failure> {
         )));
     }
     let matches = wanted.iter().map(|&value| value.clone()).collect();
-    Ok(Output { matches, count: found.len(), first })
+    Ok(Output { matches, count: found.len(), first: front })
 }
 
 /// How large a value is.

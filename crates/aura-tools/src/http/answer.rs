@@ -168,15 +168,13 @@ fn meaning(status: u16, read: bool) -> (Code, bool) {
     match status {
         401 | 403 => (Code::AuthExpired, true),
         404 | 410 => (Code::NotFound, true),
-        408 => (Code::Timeout, false),
+        408 | 504 => (Code::Timeout, false),
         409 | 412 | 423 => (Code::Conflict, true),
         429 => (Code::RateLimit, true),
-        400..500 => (Code::InvalidInput, true),
-        504 => (Code::Timeout, false),
+        // 307 and 308 ask to send it elsewhere, so it was not done here.
+        400..500 | 307 | 308 => (Code::InvalidInput, true),
         502 | 503 => (Code::Unavailable, false),
         500.. => (Code::Internal, false),
-        // The other side asks to send it elsewhere, so it did not do it.
-        307 | 308 => (Code::InvalidInput, true),
         // Done, perhaps, in a way that the caller did not count on.
         _ => (Code::InvalidInput, read),
     }

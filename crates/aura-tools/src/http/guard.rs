@@ -41,7 +41,7 @@ const METADATA_V6: [Ipv6Addr; 2] = [
 
 /// Ranges of IPv4 that are local, private, reserved or for many receivers, as address and length of the prefix.
 const LOCAL_V4: [(Ipv4Addr, u32); 14] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),

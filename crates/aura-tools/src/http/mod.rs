@@ -49,13 +49,11 @@ async fn send(
         request = request.body(body.clone());
     }
     let request = request.build().map_err(|e| sending(hop, e))?;
-    match timeout_at(deadline, client.execute(request)).await {
-        Ok(sent) => Ok(sent.map_err(|e| sending(hop, e))?),
-        Err(_) => {
-            let what = format!("{} {} was not answered in time", hop.method, hop.shown());
-            Err(Failure::in_doubt(Code::Timeout, what).into())
-        }
-    }
+    let Ok(sent) = timeout_at(deadline, client.execute(request)).await else {
+        let what = format!("{} {} was not answered in time", hop.method, hop.shown());
+        return Err(Failure::in_doubt(Code::Timeout, what).into());
+    };
+    Ok(sent.map_err(|e| sending(hop, e))?)
 }
 
 /// What an error before the answer means.
