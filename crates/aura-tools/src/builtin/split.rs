@@ -211,13 +211,13 @@ impl Cutter<'_> {
         let Some(max) = max else { return self.push(range) };
         let mut from = range.start;
         while from < range.end {
-            let hard = self.after(from, max).min(range.end);
+            let hard = self.after(from, max, range.end);
             let to = if hard == range.end { hard } else { self.breaks(from, hard) };
             self.push(self.trim(from..to))?;
             if to == range.end {
                 break;
             }
-            let next = self.before(to, self.overlap).max(self.after(from, 1));
+            let next = self.before(to, self.overlap).max(self.after(from, 1, range.end));
             let rest = &self.text[next..range.end];
             from = range.end - rest.trim_start().len();
         }
@@ -228,7 +228,7 @@ impl Cutter<'_> {
     fn windows(&mut self, max: usize) -> Result<(), Failure> {
         let mut from = 0;
         while from < self.text.len() {
-            let to = self.after(from, max);
+            let to = self.after(from, max, self.text.len());
             self.push(from..to)?;
             if to == self.text.len() {
                 break;
@@ -248,10 +248,10 @@ impl Cutter<'_> {
         found.filter(|&at| at > from).unwrap_or(hard)
     }
 
-    /// The byte `chars` characters after `from`, or the end.
-    fn after(&self, from: usize, chars: usize) -> usize {
-        let rest = &self.text[from..];
-        rest.char_indices().nth(chars).map_or(self.text.len(), |(at, _)| from + at)
+    /// The byte `chars` characters after `from`, or `end` if that comes first.
+    fn after(&self, from: usize, chars: usize, end: usize) -> usize {
+        let rest = &self.text[from..end];
+        rest.char_indices().nth(chars).map_or(end, |(at, _)| from + at)
     }
 
     /// The byte `chars` characters before `to`, or the beginning.

@@ -47,7 +47,7 @@ pub(crate) struct Output {
 const EXCERPT_BYTES: usize = 1_024;
 const EXCERPT_TIME: Duration = Duration::from_secs(2);
 
-/// The part of the time that is left over for handing in an answer whose body is slow, at most.
+/// The part of the time that is kept for handing in an answer whose body is slow, at most.
 const MARGIN: Duration = Duration::from_millis(200);
 
 /// JSON of more than this is parsed where it holds up nobody.
@@ -95,7 +95,10 @@ pub(super) async fn read(
     let body = content(response, plan.max_bytes, until).await;
     let truncated = body.cut;
     let bytes = body.bytes.len() as u64;
-    let (json, body, wide_numbers) = decode(body, is_json).await;
+    let decoded = decode(body, is_json, until).await;
+    // Not decoded in time: the verdict stands, the body is lost.
+    let truncated = truncated || decoded.is_none();
+    let (json, body, wide_numbers) = decoded.unwrap_or_default();
     let url = public(&hop.url).to_string();
     let output = Output { status, headers, url, json, body, bytes, truncated, wide_numbers };
     Ok(Success { truncated, ..Success::of(typed::output(&output)?) })
@@ -120,7 +123,10 @@ async fn content(mut response: Response, max: usize, until: Instant) -> Body {
 }
 
 /// The body as JSON or as text, and where JSON has numbers that are too wide.
-async fn decode(body: Body, is_json: bool) -> (Option<Value>, Option<String>, Vec<String>) {
+type Decoded = (Option<Value>, Option<String>, Vec<String>);
+
+/// Decodes a body; `None` where that takes too long.
+async fn decode(body: Body, is_json: bool, until: Instant) -> Option<Decoded> {
     let short = body.bytes.len() <= LONG_JSON_BYTES;
     let parse = move || {
         let text = match String::from_utf8(body.bytes) {
@@ -136,10 +142,9 @@ async fn decode(body: Body, is_json: bool) -> (Option<Value>, Option<String>, Ve
         (None, Some(text), Vec::new())
     };
     if !is_json || short {
-        return parse();
+        return Some(parse());
     }
-    // The parser is bounded by the length of the body, so a thread that dies there is not expected.
-    tokio::task::spawn_blocking(parse).await.unwrap_or((None, None, Vec::new()))
+    timeout_at(until, tokio::task::spawn_blocking(parse)).await.ok()?.ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

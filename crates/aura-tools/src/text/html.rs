@@ -196,13 +196,13 @@ impl Reader {
         let floor = self.heading.map_or(0, |(_, from)| from);
         let floor = self.link.as_ref().map_or(floor, |(_, from)| floor.max(*from));
         if self.pre == 0 {
-            let kept = text.trim_end_matches(' ').len().max(floor);
+            let kept = floor + text[floor..].trim_end_matches(' ').len();
             text.truncate(kept);
         }
         if text.is_empty() {
             return;
         }
-        let have = text.bytes().rev().take_while(|&byte| byte == b'\n').count();
+        let have = text.bytes().rev().take(breaks).take_while(|&byte| byte == b'\n').count();
         for _ in have..breaks {
             text.push('\n');
         }
