@@ -72,8 +72,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// The compiler is pinned here and not in rust-toolchain.toml, whose names fit only machines that installed the pinned
-/// one under its number; warnings are errors below, and another compiler has other warnings.
+/// Warnings are errors below, and another compiler has other warnings. rust-toolchain.toml says why it does not do this.
 fn toolchain(workspace: &Workspace) -> anyhow::Result<()> {
     let answer = process::output(workspace.program("rustc").arg("--version"))?;
     let found = String::from_utf8(answer).context("rustc prints no text")?;
@@ -96,7 +95,10 @@ fn is_release_of(printed: &str, version: &str) -> bool {
 }
 
 fn format(workspace: &Workspace) -> anyhow::Result<()> {
-    process::run(workspace.cargo().args(["fmt", "--all", "--check"]))
+    process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    // A workspace of its own, so the line above does not reach it.
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    process::run(workspace.cargo().args(fuzz))
 }
 
 fn clippy(workspace: &Workspace) -> anyhow::Result<()> {
