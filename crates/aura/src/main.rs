@@ -1,1 +1,39 @@
-fn main() {}
+//! The `aura` command.
+//!
+//! This file says how a command comes to its exit code. What each command does is in `commands/`, one file each;
+//! where concrete types meet is in `wire.rs`; everything that is printed goes through `output.rs`.
+
+mod cli;
+mod commands;
+mod context;
+mod diagnostics;
+mod exit;
+mod output;
+mod resolve;
+mod secrets;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = match Context::new(&cli.global) {
+        Ok(context) => context,
+        Err((output, problem)) => {
+            output.problem(&problem);
+            return exit::of(problem.code).into();
+        }
+    };
+    match cli.command.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(problem) => {
+            context.out.problem(&problem);
+            exit::of(problem.code).into()
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The command line: global flags and the list of commands.
+
+use std::path::PathBuf;
+
+use aura_core::error::Problem;
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::commands as c;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::ColorChoice;
+
+/// Durable runs of flows: every decision and effect is recorded before anything depends on it.
+#[derive(Debug, Parser)]
+#[command(name = "aura", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where runs are kept; otherwise the platform's data folder.
+    #[arg(long, global = true, value_name = "DIR", env = "AURA_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Print one JSON document (one per line where things stream).
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour; NO_COLOR is obeyed.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+    /// Print only what was asked for.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) quiet: u8,
+    /// Tell on standard error what goes on inside (-vv, -vvv for more).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+macro_rules! commands {
+    ($($(#[$meta:meta])* $variant:ident => $module:ident;)*) => {
+        /// Every command; its arguments and what it does are in the file of its name.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $($(#[$meta])* $variant(c::$module::Args),)*
+        }
+
+        impl Command {
+            /// Does what was asked.
+            pub(crate) fn run(self, context: &Context) -> Result<Exit, Problem> {
+                match self { $(Self::$variant(args) => c::$module::run(context, args),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Write a first flow to start from.
+    New => new;
+    /// Run a flow.
+    Run => run;
+    /// Go on with runs that were interrupted.
+    Resume => resume;
+    /// List runs.
+    Runs => runs;
+    /// Show a run with its steps.
+    Show => show;
+    /// Say what a run waits for, and what to type.
+    Why => why;
+    /// Show what a flow would do, without doing it.
+    Plan => plan;
+    /// Print the events of a run.
+    Events => events;
+    /// Fold a run's history again, and check it.
+    Replay => replay;
+    /// Cancel a run.
+    Cancel => cancel;
+    /// Send a signal to a run.
+    Signal => signal;
+    /// Say yes to an approval.
+    Approve => approve;
+    /// Say no to an approval.
+    Deny => deny;
+    /// List effects, and settle those in doubt.
+    Effects => effects;
+    /// Check flow files.
+    Validate => validate;
+    /// Print the JSON Schema of flow files.
+    Schema => schema;
+    /// List what steps can call.
+    Tools => tools;
+    /// Look at the store.
+    Store => store;
+    /// Check this machine, and show limits.
+    Doctor => doctor;
+    /// Explain an error code.
+    Explain => explain;
+    /// Print version and build.
+    Version => version;
+    /// Print completions for a shell.
+    Completions => completions;
+    /// Perform runs in the background.
+    #[command(hide = true)]
+    Owner => owner;
+}

@@ -1,0 +1,26 @@
+//! The commands, one file each: its arguments, and what it does.
+
+pub(crate) mod approve;
+pub(crate) mod cancel;
+pub(crate) mod completions;
+pub(crate) mod deny;
+pub(crate) mod doctor;
+pub(crate) mod effects;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod new;
+pub(crate) mod owner;
+pub(crate) mod plan;
+pub(crate) mod replay;
+pub(crate) mod resume;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod schema;
+pub(crate) mod settle;
+pub(crate) mod show;
+pub(crate) mod signal;
+pub(crate) mod store;
+pub(crate) mod tools;
+pub(crate) mod validate;
+pub(crate) mod version;
+pub(crate) mod why;

@@ -1,0 +1,19 @@
+//! `aura replay`: folding a history again, and checking it.
+
+use aura_core::error::{Code, Problem};
+
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// Arguments of `aura replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run, or the start of its id.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+}
+
+/// Does it.
+pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
+    Err(Problem::new(Code::Internal, "not built yet"))
+}

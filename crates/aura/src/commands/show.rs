@@ -1,0 +1,19 @@
+//! `aura show`: a run with its steps.
+
+use aura_core::error::{Code, Problem};
+
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// Arguments of `aura show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run, or the start of its id.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+}
+
+/// Does it.
+pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
+    Err(Problem::new(Code::Internal, "not built yet"))
+}

@@ -1,0 +1,83 @@
+//! What every command knows: where the data lies, who asks, and where to print.
+
+use std::path::PathBuf;
+
+use aura_core::error::{Code, Problem};
+use aura_store::{Access, Opened};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Global;
+use crate::output::Output;
+
+/// What every command knows.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The data directory, absolute.
+    pub(crate) dir: PathBuf,
+    /// Where to print.
+    pub(crate) out: Output,
+    /// Who asks, as it is recorded.
+    pub(crate) actor: String,
+    /// Whether only what was asked for is printed.
+    pub(crate) quiet: bool,
+}
+
+impl Context {
+    /// Makes sense of the global flags; what goes wrong comes with the place to print it.
+    pub(crate) fn new(global: &Global) -> Result<Self, (Output, Problem)> {
+        let out = Output::new(global.json, global.color);
+        trace(global);
+        let dir = match data_dir(global) {
+            Ok(dir) => dir,
+            Err(problem) => return Err((out, problem)),
+        };
+        let quiet = global.quiet > 0;
+        Ok(Self { dir, out, actor: actor(), quiet })
+    }
+
+    /// The store, for reading beside whoever owns it.
+    pub(crate) fn reader(&self) -> Result<Opened, Problem> {
+        aura_store::open(&self.dir, Access::Reader)
+    }
+}
+
+fn data_dir(global: &Global) -> Result<PathBuf, Problem> {
+    let given = match &global.data_dir {
+        Some(dir) => dir.clone(),
+        None => {
+            choose_native_strategy().map(|base| base.data_dir().join("aura")).map_err(|_| {
+                Problem::new(Code::Usage, "this system tells no home folder")
+                    .next("name the data directory: --data-dir DIR or AURA_DATA_DIR")
+            })?
+        }
+    };
+    std::path::absolute(&given).map_err(|e| {
+        let what = format!("the data directory '{}' can't be used: {e}", given.display());
+        Problem::new(Code::Usage, what).next("name another: --data-dir DIR")
+    })
+}
+
+/// Nobody is authenticated here, so that the log tells the user's own word for who it was.
+fn actor() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let name: String =
+        user.unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
+    format!("local:{}", if name.is_empty() { "unknown" } else { &name })
+}
+
+/// Sends what the engine tells about itself to standard error, where it is asked for.
+fn trace(global: &Global) {
+    let level = match global.verbose {
+        0 => "error",
+        1 => "warn",
+        2 => "info",
+        3 => "debug",
+        _ => "trace",
+    };
+    // A run that is set aside is reported by its command; the trace would only say it twice.
+    let level = if global.quiet > 0 || global.verbose == 0 { "off" } else { level };
+    let filter = EnvFilter::try_from_env("AURA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

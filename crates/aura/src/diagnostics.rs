@@ -1,0 +1,56 @@
+//! What is wrong with a flow file, drawn beside its text.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use aura_core::error::{Code, Problem};
+use aura_graph::definition::{Diagnostic, Diagnostics};
+use serde_json::{Value, json};
+
+/// All problems of a file, each with its place in the text and what to do.
+pub(crate) fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for problem in &found.problems {
+        let reports = report(name, source, problem);
+        out.push_str(&renderer.render(&reports));
+        out.push_str("\n\n");
+    }
+    if found.omitted > 0 {
+        out.push_str(&format!("and {} more\n\n", found.omitted));
+    }
+    out
+}
+
+fn report<'a>(name: &'a str, source: &'a str, problem: &'a Diagnostic) -> Vec<Group<'a>> {
+    let end = problem.span.end.max(problem.span.start);
+    let annotation = AnnotationKind::Primary.span(problem.span.start..end);
+    let snippet = Snippet::source(source).path(name).line_start(1).annotation(annotation);
+    let mut group = Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
+    if let Some(suggestion) = &problem.suggestion {
+        group = group.element(Level::HELP.message(suggestion.as_str()));
+    }
+    vec![group]
+}
+
+/// All problems of a file, for programs.
+pub(crate) fn document(name: &str, found: &Diagnostics) -> Value {
+    let problems: Vec<_> = found
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "file": name, "line": problem.line, "column": problem.column,
+                "start": problem.span.start, "end": problem.span.end, "path": problem.path,
+                "message": problem.message, "suggestion": problem.suggestion,
+            })
+        })
+        .collect();
+    json!({ "problems": problems, "omitted": found.omitted })
+}
+
+/// The one-line summary that follows the drawings.
+pub(crate) fn summary(name: &str, found: &Diagnostics) -> Problem {
+    let count = found.problems.len() + found.omitted;
+    let problems = if count == 1 { "problem" } else { "problems" };
+    Problem::new(Code::FlowInvalid, format!("{name} has {count} {problems}"))
+        .next(format!("mend the file, then: aura validate {name}"))
+}

@@ -1,0 +1,205 @@
+//! Everything that is printed: lines, notes, JSON documents, tables, problems, and how times and ids look.
+//!
+//! Standard output carries what was asked for, standard error what is said about it. A reader that has gone away
+//! (`aura runs | head`) ends the printing quietly.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aura_core::error::Problem;
+use aura_core::id::RunId;
+use aura_core::time::Millis;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a text is, for its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Names and headings.
+    Strong,
+    /// What stands aside.
+    Faint,
+    /// Ended well.
+    Good,
+    /// Failed.
+    Bad,
+    /// Needs somebody.
+    Warn,
+    /// In work.
+    Busy,
+}
+
+impl Tone {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Strong => "1",
+            Self::Faint => "2",
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Warn => "33",
+            Self::Busy => "36",
+        }
+    }
+}
+
+/// Where a command prints.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Whether the person asked for JSON.
+    pub(crate) json: bool,
+    /// Whether standard output is a terminal.
+    pub(crate) terminal: bool,
+    color: bool,
+    note_color: bool,
+    closed: AtomicBool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, choice: ColorChoice) -> Self {
+        let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = |terminal: bool| match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !plain,
+        };
+        Self {
+            json,
+            terminal: out,
+            color: color(out),
+            note_color: color(err),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether standard output takes colours.
+    pub(crate) fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Whether whoever read standard output has gone away.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Prints a line.
+    pub(crate) fn line(&self, text: impl Display) {
+        self.write(format_args!("{text}\n"));
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn write(&self, text: impl Display) {
+        if self.closed() {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Says something about the command, on standard error.
+    pub(crate) fn note(&self, text: impl Display) {
+        // Where standard error is gone there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Prints the one JSON document of a command.
+    pub(crate) fn document(&self, value: &impl Serialize) {
+        // Values of ours have string keys only, so that this can't fail.
+        self.line(serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// Prints one JSON document of a stream, on a line of its own.
+    pub(crate) fn record(&self, value: &impl Serialize) {
+        self.line(serde_json::to_string(value).unwrap_or_default());
+    }
+
+    /// Text for standard output in a tone.
+    pub(crate) fn paint(&self, tone: Tone, text: impl Display) -> String {
+        painted(self.color, tone, text)
+    }
+
+    /// An empty table with these headings.
+    pub(crate) fn table(&self, headings: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(if self.terminal {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        });
+        table.set_header(headings.iter().copied());
+        table
+    }
+
+    /// Prints a problem: for people on standard error, with `--json` as one document on standard output.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        if self.json {
+            self.document(&serde_json::json!({ "error": problem }));
+            return;
+        }
+        let paint = |tone, text: &str| painted(self.note_color, tone, text);
+        let head = paint(Tone::Bad, &format!("error[{}]:", problem.code));
+        self.note(format_args!("{head} {}", problem.what));
+        if let Some(kept) = &problem.kept {
+            self.note(format_args!("  {} {kept}", paint(Tone::Faint, "kept:")));
+        }
+        if let Some(next) = &problem.next {
+            self.note(format_args!("  {} {next}", paint(Tone::Strong, "next:")));
+        }
+    }
+}
+
+fn painted(color: bool, tone: Tone, text: impl Display) -> String {
+    if color { format!("\x1b[{}m{text}\x1b[0m", tone.code()) } else { text.to_string() }
+}
+
+/// The start of an id that a person can type; enough to tell runs apart that did not start in one millisecond.
+pub(crate) fn short(run: RunId) -> String {
+    run.to_string()[..13].to_owned()
+}
+
+/// A point in time with its day, in the local zone: `2026-11-21 14:03:22`.
+pub(crate) fn local_time(at: Millis) -> String {
+    zoned(at, "%Y-%m-%d %H:%M:%S")
+}
+
+/// A point in time of today, in the local zone: `14:03:22.120`.
+pub(crate) fn clock_time(at: Millis) -> String {
+    zoned(at, "%H:%M:%S%.3f")
+}
+
+fn zoned(at: Millis, format: &str) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
+        Err(_) => format!("{} ms", at.0),
+    }
+}
+
+/// Text without what could move a cursor or change a colour: texts of strangers are shown, not obeyed.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Text cut to a number of characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
