@@ -2,5 +2,6 @@
 //!
 //! For `tests/` folders only. Nothing here runs in the binary.
 
+pub mod conformance;
 pub mod model_blobs;
 pub mod model_store;

@@ -127,21 +127,12 @@ impl Disk {
 
     /// Whether a group may be applied; it is applied only as a whole.
     fn accepts(&self, group: &Group) -> Result<(), StoreError> {
-        let mut next: BTreeMap<RunId, u64> = BTreeMap::new();
-        for commit in &group.commits {
-            let header = &commit.header;
-            if commit.payload.len() > limits::COMMIT_BYTES
-                || header.count as usize > limits::COMMIT_EVENTS
+        for StoredCommit { header, payload, .. } in &group.commits {
+            if payload.len() > limits::COMMIT_BYTES || header.count as usize > limits::COMMIT_EVENTS
             {
                 let message = format!("run {}: the commit is too large", header.run);
                 return Err(refused(Code::LimitExceeded, message));
             }
-            let expected = next.entry(header.run).or_insert_with(|| self.next_seq(header.run));
-            if header.count == 0 || header.seq != *expected {
-                let bad = BadCommit::Gap { expected: *expected, found: header.seq };
-                return Err(refused(Code::ChainBroken, format!("run {}: {bad}", header.run)));
-            }
-            *expected += u64::from(header.count);
         }
         for (address, bytes) in &group.blobs {
             if bytes.len() > limits::BLOB_TABLE_BYTES {
@@ -151,6 +142,15 @@ impl Disk {
                 let message = format!("blob {address} has other bytes than its address says");
                 return Err(refused(Code::BlobCorrupt, message));
             }
+        }
+        let mut next: BTreeMap<RunId, u64> = BTreeMap::new();
+        for StoredCommit { header, .. } in &group.commits {
+            let expected = next.entry(header.run).or_insert_with(|| self.next_seq(header.run));
+            if header.count == 0 || header.seq != *expected {
+                let bad = BadCommit::Gap { expected: *expected, found: header.seq };
+                return Err(refused(Code::ChainBroken, format!("run {}: {bad}", header.run)));
+            }
+            *expected += u64::from(header.count);
         }
         Ok(())
     }

@@ -68,17 +68,29 @@ pub(super) fn writing(file: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// A connection that only reads, if what is there is a store.
+pub(super) fn first_reader(file: &Path) -> Result<Connection, Problem> {
+    let found = File::open(file).map_err(|e| fault::of_io(file, &e))?;
+    inspect(file, found)?;
+    reader(file).map_err(|e| fault::of_open(file, &e))
+}
+
 /// A connection that only reads.
 pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
-    let conn = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     // A file in a folder that can't be written has no shared memory for readers; without a log beside it, the file
     // alone is the whole store.
-    match conn.pragma_query(None, "user_version", |_| Ok(())) {
+    match sharing(file) {
         Err(e) if cannot_share(&e) && !log_file(file).exists() => unchanging(file),
-        Err(e) => Err(e),
-        Ok(()) => Ok(conn),
+        other => other,
     }
+}
+
+/// A connection that reads beside a writer.
+fn sharing(file: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    conn.pragma_query(None, "user_version", |_| Ok(()))?;
+    Ok(conn)
 }
 
 fn cannot_share(error: &rusqlite::Error) -> bool {

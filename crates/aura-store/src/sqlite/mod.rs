@@ -28,7 +28,7 @@ use aura_core::ports::{
 use bytes::Bytes;
 
 use crate::blobs::LocalBlobs;
-use crate::fault::{self, broken};
+use crate::fault::broken;
 use crate::lock::OwnerLock;
 use append::Writer;
 use readers::Readers;
@@ -72,7 +72,7 @@ impl SqliteStore {
             let writer = Writer::new(conn, &file, &verdict)?;
             (Some(Mutex::new(writer)), facts)
         } else {
-            let conn = connect::reader(&file).map_err(|e| fault::of_open(&file, &e))?;
+            let conn = connect::first_reader(&file)?;
             (None, migrate::facts(&conn, &file)?)
         };
         let dir = dir.to_owned();
