@@ -5,3 +5,5 @@
 pub mod conformance;
 pub mod model_blobs;
 pub mod model_store;
+pub mod seed;
+pub mod world;

@@ -29,7 +29,7 @@ impl Work<'_, '_> {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
         // What stops starts nothing new; a repetition that only finds out what happened is not new.
         if self.stops(step) && !task.doubtful {
-            return Ok(());
+            return self.after_step(step);
         }
         if self.world.gate.grant(step, &task.spec) == Grant::Wait {
             return Ok(());
