@@ -52,9 +52,9 @@ struct Input {
 struct Check {
     /// Its name.
     name: String,
-    /// How much it counts, above 0 and up to 1,000,000; 1 if absent.
+    /// How much it counts, above 0 and up to 1,000,000,000; 1 if absent.
     #[serde(default = "one")]
-    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000_000))]
     weight: f64,
     /// Whether it passed.
     passed: bool,
@@ -68,7 +68,7 @@ fn one() -> f64 {
 }
 
 /// The largest weight; sums of 1,000 of them are exact enough to compare.
-const WEIGHT: f64 = 1e6;
+const WEIGHT: f64 = 1e9;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
