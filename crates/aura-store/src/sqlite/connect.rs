@@ -14,7 +14,7 @@ use super::migrate::{self, APPLICATION_ID, Facts};
 use crate::fault;
 
 /// How long a connection waits for a lock that another program holds.
-pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Pages that the writer keeps, in KiB.
 const WRITER_CACHE_KIB: i64 = 32 << 10;
@@ -161,7 +161,7 @@ fn create(file: &Path) -> Result<(), Problem> {
     }
     let new = beside(file, "-new");
     let of_io = |e: std::io::Error| fault::of_io(file, &e);
-    for leftover in [new.clone(), beside(&new, "-journal")] {
+    for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| beside(&new, suffix)) {
         match std::fs::remove_file(&leftover) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(fault::of_io(&leftover, &e)),
             _ => {}
@@ -182,6 +182,8 @@ fn build(file: &Path, salt: Hash) -> rusqlite::Result<()> {
     let mut conn = connect(file, flags)?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     migrate::found(&mut conn, salt)?;
+    // Written into the file, so that no reader ever sees it in another mode; the owner checks that it took.
+    conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     conn.close().map_err(|(_, e)| e)
 }
 

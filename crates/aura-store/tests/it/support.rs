@@ -58,6 +58,7 @@ pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// `None`, with a word on standard error, where this user may not mount.
+    #[expect(clippy::print_stderr, reason = "what is not tested must be seen")]
     pub(crate) fn mount(at: &Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
         let mut command = Command::new("mount");
