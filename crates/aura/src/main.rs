@@ -3,14 +3,20 @@
 //! This file says how a command comes to its exit code. What each command does is in `commands/`, one file each;
 //! where concrete types meet is in `wire.rs`; everything that is printed goes through `output.rs`.
 
+mod blobs;
 mod cli;
 mod commands;
 mod context;
+mod describe;
 mod diagnostics;
 mod exit;
+mod ledger;
 mod output;
+mod pages;
+mod parameters;
 mod resolve;
 mod secrets;
+mod suggest;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,19 +1,185 @@
 //! `aura runs`: a list of runs.
 
 use aura_core::error::{Code, Problem};
+use aura_core::limits;
+use aura_core::ports::{RunQuery, RunRow, RunStatus, Store};
+use aura_core::time::Span;
+use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::describe;
 use crate::exit::Exit;
+use crate::output::{Tone, local_time, plain};
+use crate::resolve;
+
+/// Runs that are listed unless somebody asks for more.
+const DEFAULT: usize = 50;
 
 /// Arguments of `aura runs`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Fields of --where:
+  status=STATUS    running, waiting, in_doubt, cancelling, completed, failed or cancelled
+  flow=NAME        the name of the flow
+  label.KEY=VALUE  a label given with 'aura run --label KEY=VALUE'
+
+Several --where must all hold, except that several statuses mean any of them.
+A run is named by any start of its id that no other run has.
+
+Examples:
+  aura runs
+  aura runs --where status=waiting --where status=in_doubt
+  aura runs --where label.team=pay --limit 5 --json")]
 pub(crate) struct Args {
     /// Only runs with this field: `status=failed`, `flow=NAME`, `label.KEY=VALUE`.
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filters: Vec<String>,
+    /// At most this many, newest first.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT, value_parser = parse_limit)]
+    pub(crate) limit: usize,
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=100_000).contains(&number) => Ok(number),
+        _ => Err("a whole number from 1 to 100000".to_owned()),
+    }
 }
 
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    // One more than is shown, to know whether there are more.
+    let query = RunQuery { limit: args.limit + 1, ..query(&args.filters)? };
+    let opened = context.reader()?;
+    let mut rows = opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
+    let more = rows.len() > args.limit;
+    rows.truncate(args.limit);
+    if context.out.json {
+        let runs: Vec<_> = rows.iter().map(document).collect();
+        context.out.document(&json!({ "runs": runs, "more": more }));
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        let filtered = if args.filters.is_empty() { "yet" } else { "like that" };
+        context.out.note(format_args!("no runs {filtered} in {}", context.dir.display()));
+        return Ok(Exit::Done);
+    }
+    print(context, &rows);
+    if more && !context.quiet {
+        let limit = args.limit;
+        context.out.note(format_args!("the newest {limit}; for more: --limit {}", limit * 10));
+    }
+    Ok(Exit::Done)
+}
+
+fn print(context: &Context, rows: &[RunRow]) {
+    let out = &context.out;
+    let digits = distinct(rows);
+    let now = describe::now();
+    let headings = ["RUN", "FLOW", "STATUS", "STARTED", "TOOK", "EVENTS", "ERROR"];
+    let mut table = out.table(&headings);
+    for row in rows {
+        let end = if row.status.closed() { row.updated } else { now };
+        let labels: Vec<_> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let flow = match labels.as_slice() {
+            [] => plain(&row.flow),
+            labels => format!("{} {}", row.flow, out.paint(Tone::Faint, plain(&labels.join(" ")))),
+        };
+        table.add_row([
+            row.run.to_string()[..digits].to_owned(),
+            flow,
+            out.paint(describe::tone(row.status), row.status.as_str()),
+            local_time(row.started),
+            Span(end.since(row.started)).to_string(),
+            row.events.to_string(),
+            row.error.map(|code| out.paint(Tone::Bad, code)).unwrap_or_default(),
+        ]);
+    }
+    out.line(table.trim_fmt());
+}
+
+/// How many characters tell these runs apart, at least as many as elsewhere.
+fn distinct(rows: &[RunRow]) -> usize {
+    let mut ids: Vec<_> = rows.iter().map(|row| row.run.to_string()).collect();
+    ids.sort_unstable();
+    let common = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let longest = ids.windows(2).map(|pair| common(&pair[0], &pair[1])).max().unwrap_or(0);
+    // In whole groups, so that the list stays calm.
+    [13, 18, 23].into_iter().find(|digits| longest < *digits).unwrap_or(36)
+}
+
+/// A row for programs.
+pub(crate) fn document(row: &RunRow) -> Value {
+    let took = row.status.closed().then(|| row.updated.since(row.started));
+    json!({
+        "run_id": row.run, "flow": row.flow, "flow_hash": row.flow_hash,
+        "status": row.status.as_str(), "labels": row.labels,
+        "started": row.started, "updated": row.updated, "duration_ms": took,
+        "events": row.events, "in_doubt": row.in_doubt, "error": row.error,
+    })
+}
+
+/// The query that `--where` asks for.
+pub(crate) fn query(filters: &[String]) -> Result<RunQuery, Problem> {
+    let mut query = RunQuery::default();
+    for filter in filters {
+        let wrong = |why: String| {
+            Problem::new(Code::Usage, format!("--where '{filter}': {why}")).next("aura runs --help")
+        };
+        let (field, value) =
+            filter.split_once('=').ok_or_else(|| wrong("write FIELD=VALUE".to_owned()))?;
+        match field.trim() {
+            "status" => {
+                let found = RunStatus::ALL.iter().find(|status| status.as_str() == value.trim());
+                let status = found.ok_or_else(|| {
+                    let all: Vec<_> = RunStatus::ALL.iter().map(|s| s.as_str()).collect();
+                    wrong(format!("a status is one of {}", all.join(", ")))
+                })?;
+                query.statuses.push(*status);
+            }
+            "flow" if query.flow.is_some() => {
+                return Err(wrong("a run has one flow only".to_owned()));
+            }
+            "flow" => query.flow = Some(value.to_owned()),
+            field => {
+                let key = field.strip_prefix("label.").filter(|key| !key.is_empty());
+                let key = key.ok_or_else(|| {
+                    wrong(format!("no field '{field}': use status, flow or label.KEY"))
+                })?;
+                let before = query.labels.insert(key.to_owned(), value.to_owned());
+                if before.is_some_and(|before| before != value)
+                    || query.labels.len() > limits::LABELS
+                {
+                    return Err(wrong("no run has all of these labels".to_owned()));
+                }
+            }
+        }
+    }
+    Ok(query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(filters: &[&str]) -> Result<RunQuery, Problem> {
+        query(&filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn filters_become_a_query() {
+        let query = of(&["status=failed", "status=waiting", "flow=a", "label.b.c=d=e"]).unwrap();
+        assert_eq!(query.statuses, [RunStatus::Failed, RunStatus::Waiting]);
+        assert_eq!(query.flow.as_deref(), Some("a"));
+        assert_eq!(query.labels.get("b.c").map(String::as_str), Some("d=e"));
+    }
+
+    #[test]
+    fn other_filters_are_refused_with_what_to_write() {
+        for filters in
+            [&["status"][..], &["status=done"], &["label.=x"], &["age=3"], &["flow=a", "flow=b"]]
+        {
+            assert_eq!(of(filters).unwrap_err().code, Code::Usage, "{filters:?}");
+        }
+    }
 }

@@ -1,0 +1,282 @@
+//! Events and values in a few words, as a person reads them in a list.
+
+use aura_core::data::Data;
+use aura_core::event::{
+    Doubt, EventBody, Next, OnFailure, Output, Purpose, Request, Settlement, SkipReason, Work,
+};
+use aura_core::ports::RunStatus;
+use aura_core::time::{Millis, Span};
+use serde_json::Value;
+
+use crate::output::{Tone, cut, local_time, plain};
+
+/// Characters of a value in a list.
+const BRIEF: usize = 72;
+
+/// A value in one line.
+pub(crate) fn value(value: &Value) -> String {
+    value_of(value, BRIEF)
+}
+
+/// A value in one line of at most `most` characters.
+pub(crate) fn value_of(value: &Value, most: usize) -> String {
+    one_line(&aura_core::canonical::to_string(value), most)
+}
+
+/// A value of the log in one line.
+pub(crate) fn data(data: &Data) -> String {
+    match data {
+        Data::Json(json) => value(json),
+        Data::Blob(blob) => format!("({} in blob {}…)", bytes(blob.bytes), blob.blob.short()),
+    }
+}
+
+/// Text of anybody in one line.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    cut(&plain(text).replace('\n', " "), most)
+}
+
+/// A number of bytes: `312 B`, `4.0 KiB`, `1.2 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1_024 {
+        return format!("{count} B");
+    }
+    let mut unit = 0;
+    let mut tenths = u128::from(count) * 10 / 1_024;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1_024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A number of things: `1 event`, `2 events`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
+}
+
+/// The tone of a run's status.
+pub(crate) fn tone(status: RunStatus) -> Tone {
+    match status {
+        RunStatus::Completed => Tone::Good,
+        RunStatus::Failed => Tone::Bad,
+        RunStatus::Running => Tone::Busy,
+        RunStatus::Waiting | RunStatus::InDoubt | RunStatus::Cancelling => Tone::Warn,
+        RunStatus::Cancelled => Tone::Faint,
+    }
+}
+
+/// The tone of an event in a list.
+pub(crate) fn event_tone(body: &EventBody) -> Tone {
+    match body {
+        EventBody::RunCompleted(_) | EventBody::StepCompleted(_) => Tone::Good,
+        EventBody::RunFailed(_)
+        | EventBody::StepFailed(_)
+        | EventBody::ToolFailed(_)
+        | EventBody::PolicyViolation(_)
+        | EventBody::ApprovalDenied(_)
+        | EventBody::ApprovalExpired(_) => Tone::Bad,
+        EventBody::EffectUnknown(_)
+        | EventBody::ApprovalRequested(_)
+        | EventBody::StepRetrying(_)
+        | EventBody::RunCancelling(_)
+        | EventBody::RunCancelled(_) => Tone::Warn,
+        EventBody::RunStarted(_) => Tone::Strong,
+        _ => Tone::Busy,
+    }
+}
+
+/// What an event says beyond its type, step and attempt.
+pub(crate) fn event(body: &EventBody) -> String {
+    match body {
+        EventBody::RunStarted(e) => {
+            let version = e.flow.version.as_deref().unwrap_or_default();
+            format!("{} {version} {}", e.flow.name, data(&e.input)).replace("  ", " ")
+        }
+        EventBody::RunCompleted(e) => data(&e.output),
+        EventBody::RunFailed(e) => {
+            let step = e.step.as_ref().map(|step| format!("{step}: ")).unwrap_or_default();
+            one_line(&format!("{step}{}", e.error), BRIEF * 2)
+        }
+        EventBody::RunCancelling(e) => by(e),
+        EventBody::StepStarted(e) => work(&e.work),
+        EventBody::StepCompleted(e) => {
+            let vars: Vec<_> = e.vars.iter().map(|(k, v)| format!("{k} = {}", data(v))).collect();
+            let said = if vars.is_empty() { output(&e.output) } else { vars.join(", ") };
+            format!("{said}{}", next(e.next.as_ref()))
+        }
+        EventBody::StepFailed(e) => {
+            let then = match &e.then {
+                OnFailure::Fail => String::new(),
+                OnFailure::Continue => "; the flow goes on".to_owned(),
+                OnFailure::Goto(id) => format!("; goes to {id}"),
+            };
+            format!("{}{then}{}", one_line(&e.error.to_string(), BRIEF * 2), next(e.next.as_ref()))
+        }
+        EventBody::StepRetrying(e) => format!("at {}", local_time(e.until)),
+        EventBody::StepSkipped(e) => match e.reason {
+            SkipReason::When => format!("its 'when' does not hold{}", next(e.next.as_ref())),
+            SkipReason::Dead => "no route leads to it".to_owned(),
+        },
+        other => act(other),
+    }
+}
+
+/// The rest of [`event`]: what performers, people and the clock did.
+fn act(body: &EventBody) -> String {
+    match body {
+        EventBody::ToolCalled(e) => format!("{} key {}", e.tool, e.key.short()),
+        EventBody::ToolCompleted(e) => {
+            let cut = if e.truncated { " (truncated)" } else { "" };
+            format!("{}{cut}", data(&e.output))
+        }
+        EventBody::ToolFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
+        EventBody::EffectUnknown(e) => {
+            let then = if e.parked { "waits for a person" } else { "is tried again" };
+            let why = e.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
+            one_line(&format!("{}, {then}{why}", doubt(e.doubt)), BRIEF * 2)
+        }
+        EventBody::EffectReconciled(e) => settlement(&e.outcome),
+        EventBody::EffectSettled(e) => {
+            let why = e.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+            one_line(&format!("{} by {}{why}", settlement(&e.outcome), e.actor), BRIEF * 2)
+        }
+        EventBody::TimerSet(e) | EventBody::TimerFired(e) => {
+            format!("{} {}", purpose(e.purpose), local_time(e.due))
+        }
+        EventBody::SignalReceived(e) => {
+            one_line(&format!("{} {} from {}", e.name, data(&e.payload), e.actor), BRIEF * 2)
+        }
+        EventBody::ApprovalRequested(e) => one_line(&e.message, BRIEF * 2),
+        EventBody::ApprovalGranted(e) | EventBody::ApprovalDenied(e) => {
+            let why = e.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+            one_line(&format!("by {}{why}", e.actor), BRIEF * 2)
+        }
+        EventBody::VerificationCompleted(e) => {
+            format!("score {:.1} of at least {:.1}", e.score, e.min_score)
+        }
+        EventBody::ArtifactCreated(e) => {
+            format!("{} ({})", plain(&e.artifact.location), bytes(e.artifact.bytes))
+        }
+        EventBody::PolicyViolation(e) => one_line(&e.reason, BRIEF * 2),
+        _ => String::new(),
+    }
+}
+
+fn by(request: &Request) -> String {
+    let why = request.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+    one_line(&format!("by {}{why}", request.actor), BRIEF * 2)
+}
+
+/// What a step opens.
+pub(crate) fn work(work: &Work) -> String {
+    match work {
+        Work::Task(spec) => format!("{} ({})", spec.tool, spec.class),
+        Work::Set => "set".to_owned(),
+        Work::Map { count: items, .. } => format!("map of {}", count(u64::from(*items), "item")),
+        Work::Parallel { branches } => format!("parallel: {}", branches.join(", ")),
+        Work::Switch { route: Some(route) } => format!("switch takes {route}"),
+        Work::Switch { route: None } => "switch takes nothing".to_owned(),
+        Work::Loop { times: Some(times), .. } => format!("loop, {times} times"),
+        Work::Loop { times: None, .. } => "loop".to_owned(),
+        Work::Sleep => "sleep".to_owned(),
+        Work::Wait { signal } => format!("wait for signal '{}'", plain(signal)),
+        Work::Approval => "approval".to_owned(),
+    }
+}
+
+fn output(output: &Output) -> String {
+    match output {
+        Output::Value(value) => data(value),
+        Output::Node(Some(id)) => format!("output of {id}"),
+        Output::Vars | Output::Task | Output::Bodies | Output::Node(None) => String::new(),
+    }
+}
+
+fn next(next: Option<&Next>) -> String {
+    match next {
+        Some(next) if next.again.is_empty() => format!(" → {}", next.to),
+        Some(next) => format!(" → {} again", next.to),
+        None => String::new(),
+    }
+}
+
+/// What became of an effect, in a word.
+pub(crate) fn settlement(outcome: &Settlement) -> String {
+    match outcome {
+        Settlement::Succeeded(output) => format!("succeeded {}", data(output)),
+        Settlement::Failed(error) => format!("failed: {error}"),
+        Settlement::Retry => "to be tried again".to_owned(),
+    }
+}
+
+/// Why an outcome is not known.
+pub(crate) fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Crash => "the process ended before the outcome",
+        Doubt::Timeout => "no outcome in time",
+        Doubt::Lost => "the outcome was lost",
+    }
+}
+
+/// What a timer is for.
+pub(crate) fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Sleep => "wakes at",
+        Purpose::Wait => "gives up at",
+        Purpose::Approval => "expires at",
+        Purpose::Retry => "next try at",
+        Purpose::Attempt => "attempt ends at",
+        Purpose::Deadline => "deadline at",
+    }
+}
+
+/// The time now.
+pub(crate) fn now() -> Millis {
+    Millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// How long ago something was, or how long it is until then.
+pub(crate) fn distance(at: Millis, now: Millis) -> String {
+    if at > now {
+        format!("in {}", Span(at.since(now)))
+    } else {
+        format!("{} ago", Span(now.since(at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let cases = [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (1_536, "1.5 KiB"),
+            (1 << 20, "1.0 MiB"),
+        ];
+        for (count, expected) in cases {
+            assert_eq!(bytes(count), expected);
+        }
+        assert!(bytes(u64::MAX).ends_with(" TiB"));
+    }
+
+    #[test]
+    fn strangers_texts_stay_on_their_line() {
+        assert_eq!(one_line("a\nb\x1b[31mc", 20), "a b\u{fffd}[31mc");
+        assert_eq!(one_line("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn counts_have_their_plural() {
+        assert_eq!(
+            (count(1, "step"), count(2, "step")),
+            ("1 step".to_owned(), "2 steps".to_owned())
+        );
+    }
+}

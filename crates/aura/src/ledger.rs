@@ -1,0 +1,232 @@
+//! The ledger of effects, as a view of a run's events.
+//!
+//! Entries are handed out when nothing more can happen to them, so that the ledger of a long run needs the memory of
+//! what is open only.
+
+use std::collections::BTreeMap;
+
+use aura_core::effect::EffectClass;
+use aura_core::error::Failure;
+use aura_core::event::{Event, EventBody, Settlement, Work};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::path::StepPath;
+use aura_core::time::Millis;
+use serde::Serialize;
+
+/// Where an effect stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// It waits for its next try.
+    Retrying,
+    /// The intent is recorded, the outcome is not.
+    Intended,
+    /// It happened.
+    Succeeded,
+    /// It certainly did not happen, or its class makes doubt harmless.
+    Failed,
+    /// It is not known; the run goes on without knowing, or asks again by itself.
+    Unknown,
+    /// It is not known, and a person must say.
+    InDoubt,
+    /// The run no longer asked for it while it was under way; it leaves no mark.
+    Abandoned,
+}
+
+impl Status {
+    /// The word in lists.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Intended => "intended",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::InDoubt => "in doubt",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// Who said what became of an effect in doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Settled {
+    /// Who.
+    pub(crate) actor: String,
+    /// What: `succeeded`, `failed`, `retry`.
+    pub(crate) outcome: &'static str,
+    /// Why.
+    pub(crate) reason: Option<String>,
+}
+
+/// One effect.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entry {
+    /// The run.
+    pub(crate) run_id: RunId,
+    /// The step.
+    pub(crate) step: StepPath,
+    /// The tool.
+    pub(crate) tool: String,
+    /// The class that governs doubt.
+    pub(crate) class: EffectClass,
+    /// The idempotency key.
+    pub(crate) key: Hash,
+    /// Hash of the call.
+    pub(crate) call: Hash,
+    /// Attempts whose intent is recorded.
+    pub(crate) attempts: u32,
+    /// Where it stands.
+    pub(crate) status: Status,
+    /// Whether its outcome arrived after it was given up.
+    pub(crate) reconciled: bool,
+    /// Who settled it.
+    pub(crate) settled: Option<Settled>,
+    /// Why its last attempt failed or is in doubt.
+    pub(crate) error: Option<Failure>,
+    /// When its first intent was recorded.
+    pub(crate) started: Millis,
+    /// When something last happened to it.
+    pub(crate) updated: Millis,
+}
+
+/// The effects of a run that are not settled yet.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    run: RunId,
+    open: BTreeMap<StepPath, Entry>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub(crate) fn new(run: RunId) -> Self {
+        Self { run, open: BTreeMap::new() }
+    }
+
+    /// Takes the next event; entries that it closes go to `done`.
+    pub(crate) fn take(&mut self, at: Millis, event: &Event, done: &mut dyn FnMut(Entry)) {
+        let Some(step) = &event.step else {
+            let ends = matches!(
+                event.body,
+                EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunCancelled(_)
+            );
+            if ends {
+                self.close(&StepPath::root(), done);
+            }
+            return;
+        };
+        match &event.body {
+            EventBody::StepStarted(data) => {
+                if let Work::Task(spec) = &data.work
+                    && spec.class != EffectClass::Pure
+                {
+                    let entry = Entry {
+                        run_id: self.run,
+                        step: step.clone(),
+                        tool: spec.tool.clone(),
+                        class: spec.class,
+                        key: spec.key,
+                        call: spec.call,
+                        attempts: 0,
+                        status: Status::Intended,
+                        reconciled: false,
+                        settled: None,
+                        error: None,
+                        started: at,
+                        updated: at,
+                    };
+                    self.open.insert(step.clone(), entry);
+                }
+            }
+            EventBody::StepCompleted(_) | EventBody::StepFailed(_) => self.close(step, done),
+            body => {
+                if let Some(entry) = self.open.get_mut(step) {
+                    entry.happens(at, event.attempt, body);
+                }
+            }
+        }
+    }
+
+    /// What is still open, at the end of the log.
+    pub(crate) fn rest(self) -> impl Iterator<Item = Entry> {
+        self.open.into_values().filter(|entry| entry.attempts > 0)
+    }
+
+    fn close(&mut self, path: &StepPath, done: &mut dyn FnMut(Entry)) {
+        let below = |step: &&StepPath| path.contains(step);
+        let from = self.open.range(path.clone()..);
+        let steps =
+            from.map(|(step, _)| step).take_while(|s| s.as_str().starts_with(path.as_str()));
+        let steps: Vec<_> = steps.filter(below).cloned().collect();
+        for step in steps {
+            if let Some(mut entry) = self.open.remove(&step)
+                && entry.attempts > 0
+            {
+                entry.status = match entry.status {
+                    Status::InDoubt => Status::Unknown,
+                    Status::Intended | Status::Retrying => Status::Abandoned,
+                    other => other,
+                };
+                done(entry);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn happens(&mut self, at: Millis, attempt: Option<u32>, body: &EventBody) {
+        match body {
+            EventBody::ToolCalled(_) => {
+                if self.attempts == 0 {
+                    self.started = at;
+                }
+                self.attempts = attempt.unwrap_or(self.attempts);
+                self.status = Status::Intended;
+            }
+            EventBody::ToolCompleted(_) => {
+                self.status = Status::Succeeded;
+                self.error = None;
+            }
+            EventBody::ToolFailed(data) => {
+                self.status = Status::Failed;
+                self.error = Some(data.error.clone());
+            }
+            EventBody::StepRetrying(_) => self.status = Status::Retrying,
+            EventBody::EffectUnknown(data) => {
+                self.status = if data.parked { Status::InDoubt } else { Status::Unknown };
+                self.error.clone_from(&data.error);
+            }
+            EventBody::EffectReconciled(data) => {
+                self.reconciled = true;
+                self.becomes(&data.outcome);
+            }
+            EventBody::EffectSettled(data) => {
+                let outcome = self.becomes(&data.outcome);
+                let (actor, reason) = (data.actor.clone(), data.reason.clone());
+                self.settled = Some(Settled { actor, outcome, reason });
+            }
+            _ => return,
+        }
+        self.updated = at;
+    }
+
+    fn becomes(&mut self, outcome: &Settlement) -> &'static str {
+        self.error = None;
+        match outcome {
+            Settlement::Succeeded(_) => {
+                self.status = Status::Succeeded;
+                "succeeded"
+            }
+            Settlement::Failed(error) => {
+                self.status = Status::Failed;
+                self.error = Some(error.clone());
+                "failed"
+            }
+            Settlement::Retry => {
+                self.status = Status::Retrying;
+                "retry"
+            }
+        }
+    }
+}
