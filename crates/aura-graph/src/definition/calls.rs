@@ -18,6 +18,8 @@ use crate::expr::Template;
 struct Call<'a, 't> {
     def: &'a ToolDef,
     with: &'a Placed<'t, Template>,
+    /// Pointers to the parts that something was found about.
+    noted: Vec<String>,
 }
 
 impl<'t> Checker<'_, 't> {
@@ -30,8 +32,9 @@ impl<'t> Checker<'_, 't> {
         let pure = def.class == ClassRule::Fixed(EffectClass::Pure);
         if node.effect == Some(EffectClass::Pure) && !pure {
             let message = format!("'{}' can't be declared pure: {} is not", node.id, def.name);
+            let span = node.effect_span.as_ref().unwrap_or(&node.span);
             self.findings
-                .add(&node.span, &format!("{}.effect", node.path), message)
+                .add(span, &format!("{}.effect", node.path), message)
                 .suggest("use read, idempotent or irreversible");
         }
         let Some(with) = &tool.with else {
@@ -40,13 +43,10 @@ impl<'t> Checker<'_, 't> {
             }
             return;
         };
-        let call = Call { def, with };
+        let mut call = Call { def, with, noted: Vec::new() };
         self.secrets(&call);
-        let before = self.findings.len();
-        self.fit(&call, &with.value, &def.input, "");
-        if self.findings.len() == before {
-            self.validate(&call);
-        }
+        self.fit(&mut call, &with.value, &def.input, "");
+        self.validate(&mut call);
     }
 
     fn lacks(&mut self, span: &std::ops::Range<usize>, path: &str, def: &ToolDef, name: &str) {
@@ -71,14 +71,24 @@ impl<'t> Checker<'_, 't> {
         }
     }
 
-    fn note(&mut self, call: &Call<'_, 't>, at: &str, message: String, suggestion: Option<String>) {
+    fn note(
+        &mut self,
+        call: &mut Call<'_, 't>,
+        at: &str,
+        message: String,
+        suggestion: Option<String>,
+    ) {
+        call.noted.push(at.to_owned());
         let (tree, below) = call.with.tree.at(at);
         let path = format!("{}{below}", call.with.path);
         self.findings.add(&tree.span, &path, message).suggest_maybe(suggestion);
     }
 
     /// Checks a part of the parameters, which stands at `at`, against its schema.
-    fn fit(&mut self, call: &Call<'_, 't>, part: &Template, schema: &Value, at: &str) {
+    fn fit(&mut self, call: &mut Call<'_, 't>, part: &Template, schema: &Value, at: &str) {
+        if self.findings.is_crowded() {
+            return;
+        }
         let schema = shape::resolve(&call.def.input, schema);
         let types = shape::types(schema);
         let found = match part {
@@ -125,7 +135,7 @@ impl<'t> Checker<'_, 't> {
         }
     }
 
-    fn list(&mut self, call: &Call<'_, 't>, items: &[Template], schema: &Value, at: &str) {
+    fn list(&mut self, call: &mut Call<'_, 't>, items: &[Template], schema: &Value, at: &str) {
         let Some(of_items) = schema.get("items").filter(|_| schema.get("prefixItems").is_none())
         else {
             return;
@@ -137,7 +147,7 @@ impl<'t> Checker<'_, 't> {
 
     fn object(
         &mut self,
-        call: &Call<'_, 't>,
+        call: &mut Call<'_, 't>,
         parts: Vec<(&str, Template)>,
         schema: &Value,
         at: &str,
@@ -154,6 +164,7 @@ impl<'t> Checker<'_, 't> {
             if parts.iter().any(|(k, _)| *k == name) || closed && mistyped {
                 continue;
             }
+            call.noted.push(at.to_owned());
             let (tree, below) = call.with.tree.at(at);
             let span = tree.as_map().and_then(|entries| entries.first());
             let span = span.map_or_else(|| tree.span.clone(), |(key, _)| key.span.clone());
@@ -177,7 +188,7 @@ impl<'t> Checker<'_, 't> {
 
     fn unknown_field(
         &mut self,
-        call: &Call<'_, 't>,
+        call: &mut Call<'_, 't>,
         key: &str,
         at: &str,
         known: Option<&Map<String, Value>>,
@@ -190,15 +201,16 @@ impl<'t> Checker<'_, 't> {
         } else {
             format!("unknown field '{}'", short(key))
         };
+        call.noted.push(at.to_owned());
         let (tree, below) = call.with.tree.at(at);
-        let found = tree.as_map().and_then(|entries| entries.iter().find(|(k, _)| k.text == key));
+        let found = tree.find(key);
         let span = found.map_or_else(|| tree.span.clone(), |(key, _)| key.span.clone());
         let path = format!("{}{below}.{key}", call.with.path);
         self.findings.add(&span, &path, message).suggest(near);
     }
 
     /// Checks the parameters that are written out against everything that the schema says.
-    fn validate(&mut self, call: &Call<'_, 't>) {
+    fn validate(&mut self, call: &mut Call<'_, 't>) {
         let (value, whole) = match &call.with.value {
             Template::Literal(value) => ((**value).clone(), true),
             Template::Object(entries) => {
@@ -214,6 +226,14 @@ impl<'t> Checker<'_, 't> {
         let compile = || if whole { Schema::compile(schema).ok() } else { relaxed(schema) };
         let Some(compiled) = self.schemas.entry(address).or_insert_with(compile) else { return };
         for violation in compiled.violations(&value) {
+            // What was found about a part, or within it, is not said again in other words.
+            let said = |noted: &String| {
+                noted.starts_with(&violation.at)
+                    || !noted.is_empty() && violation.at.starts_with(noted)
+            };
+            if call.noted.iter().any(said) {
+                continue;
+            }
             self.note(call, &violation.at, plain(&violation.message), None);
         }
     }
@@ -239,7 +259,11 @@ impl<'t> Checker<'_, 't> {
         let Some(target) = level.body.index.get(&of.value).copied() else {
             let near = did_you_mean(&of.value, level.body.index.keys().map(String::as_str))
                 .unwrap_or_else(|| "name a later tool node of the same list".to_owned());
-            let message = format!("no node of this list has the id '{}'", of.value);
+            let message = if self.exists(&of.value) {
+                format!("the node '{}' stands in another list", of.value)
+            } else {
+                format!("no node of this list has the id '{}'", of.value)
+            };
             self.findings.add(of.span(), &of.path, message).suggest(near);
             return;
         };

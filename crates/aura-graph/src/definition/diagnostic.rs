@@ -71,6 +71,11 @@ impl Finding {
         self.suggestion = Some(suggestion.into());
     }
 
+    /// The same, with what to do unless it says so already.
+    pub(super) fn suggest_else(&mut self, suggestion: &str) {
+        self.suggestion.get_or_insert_with(|| suggestion.to_owned());
+    }
+
     /// The same, with what to do if somebody knows.
     pub(super) fn suggest_maybe(&mut self, suggestion: Option<String>) {
         if suggestion.is_some() {
@@ -85,8 +90,11 @@ pub(super) struct Findings {
     list: Vec<Finding>,
 }
 
-/// Findings kept before they are sorted and cut; a file of the allowed size has fewer values than this.
-const KEPT: usize = limits::FLOW_VALUES * 4;
+/// Findings kept before they are sorted and cut.
+const KEPT: usize = limits::FLOW_VALUES;
+
+/// Findings after which nobody looks for what is costly to find.
+const CROWD: usize = 3 * limits::FLOW_PROBLEMS;
 
 impl Findings {
     /// Adds one.
@@ -109,12 +117,22 @@ impl Findings {
         &mut self.list[at]
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// Whether there are so many that more would help nobody.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.list.len() >= CROWD
     }
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// The first that was added after there were `known`.
+    pub(super) fn since(&mut self, known: usize) -> Option<&mut Finding> {
+        self.list.get_mut(known)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Sorts by place, drops what is said twice, and gives each its line and column.

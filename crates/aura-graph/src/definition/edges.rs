@@ -112,6 +112,12 @@ impl List<'_, '_> {
         }
         graph.incoming = incoming(&graph, &afters);
         if !self.sound || nodes.iter().any(|node| node.id.is_empty()) {
+            // What is spelled out is certain also where something else could not be found.
+            let mut spelled = graph.incoming.clone();
+            for edges in &mut spelled {
+                edges.retain(|edge| edge.via != Via::Implicit);
+            }
+            self.cycles(&spelled);
             return graph;
         }
         if self.cycles(&graph.incoming) {
@@ -139,7 +145,13 @@ impl List<'_, '_> {
     }
 
     fn handler(&mut self, at: usize, name: &Placed<'_, String>) -> Option<usize> {
-        let found = self.find(name)?;
+        let known = self.findings.len();
+        let Some(found) = self.find(name) else {
+            if let Some(finding) = self.findings.since(known) {
+                finding.suggest_else("use fail, continue or the id of a node of this list");
+            }
+            return None;
+        };
         if found == at {
             let message = format!("'{}' can't handle its own failure", name.value);
             self.findings.add(name.span(), &name.path, message).suggest("name another node");
@@ -162,7 +174,9 @@ impl List<'_, '_> {
                 .suggest("edges stay within one list: name the node of this list that holds it");
             return None;
         }
-        let near = did_you_mean(&name.value, self.body.index.keys().map(String::as_str));
+        let known = self.body.index.keys().map(String::as_str);
+        let near =
+            (!self.findings.is_crowded()).then(|| did_you_mean(&name.value, known)).flatten();
         let message = format!("no node of this list has the id '{}'", name.value);
         self.findings.add(name.span(), &name.path, message).suggest_maybe(near);
         None
@@ -323,6 +337,8 @@ fn find_cycle(incoming: &[Vec<Edge>]) -> Option<Vec<usize>> {
         if let Some(start) = way.iter().position(|seen| *seen == at) {
             let mut cycle = way.split_off(start);
             cycle.reverse();
+            let first = cycle.iter().enumerate().min_by_key(|(_, at)| **at).map_or(0, |(n, _)| n);
+            cycle.rotate_left(first);
             return Some(cycle);
         }
         way.push(at);

@@ -36,7 +36,7 @@ pub(super) struct Flow {
 /// A node: one step of a flow. It has an `id` and exactly one kind: `tool`, `set`, `switch`, `parallel`, `map`,
 /// `loop`, `sleep`, `wait`, `approval` or `verify`.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("oneOf" = one_kind()))]
+#[schemars(deny_unknown_fields, extend("oneOf" = one_kind(), "dependentRequired" = of_tools()))]
 pub(super) struct Node {
     /// Its id, unique in its list; others refer to it as `steps.ID`.
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"), length(min = 1, max = 128))]
@@ -94,6 +94,20 @@ pub(super) const KINDS: &[&str] =
 
 fn one_kind() -> Value {
     KINDS.iter().map(|kind| serde_json::json!({ "required": [kind] })).collect()
+}
+
+/// Keys that mean something on a tool node only, and why not elsewhere.
+pub(super) const TOOL_ONLY: &[(&str, &str)] = &[
+    ("with", "only a tool takes parameters"),
+    ("retry", "only a tool is tried again"),
+    ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
+    ("effect", "only a tool has an effect"),
+    ("on_unknown", "only the effect of a tool can stay unknown"),
+];
+
+fn of_tools() -> Value {
+    let keys = TOOL_ONLY.iter().map(|(key, _)| ((*key).to_owned(), serde_json::json!(["tool"])));
+    Value::Object(keys.collect())
 }
 
 /// A condition: an expression such as `{{ input.amount > 100 }}`.
@@ -258,7 +272,7 @@ pub(super) enum OnItemError {
 
 /// Nodes that run again and again: a number of `times`, `while` a condition holds, or `until` one does.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("oneOf" = one_mode()))]
+#[schemars(deny_unknown_fields, extend("oneOf" = one_mode(), "dependentRequired" = bounded()))]
 pub(super) struct Loop {
     /// How often.
     times: Option<Times>,
@@ -281,6 +295,11 @@ pub(super) const MODES: &[&str] = &["times", "while", "until"];
 
 fn one_mode() -> Value {
     MODES.iter().map(|mode| serde_json::json!({ "required": [mode] })).collect()
+}
+
+/// What asks a condition must say when it ends at the latest.
+fn bounded() -> Value {
+    serde_json::json!({ "while": ["max"], "until": ["max"] })
 }
 
 /// A number, or an expression that gives one.
@@ -337,7 +356,7 @@ pub(super) struct Approval {
 /// Checks on a value. Score = 100 × weight of the checks that hold / weight of all; the node fails with
 /// VERIFICATION_FAILED below `min_score`, or where the value does not fit `schema`.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = checks_something()))]
 pub(super) struct Verify {
     /// The value, with expressions.
     value: Value,
@@ -349,6 +368,10 @@ pub(super) struct Verify {
     /// The score that must be reached, 0 to 100; 100 unless said otherwise.
     #[schemars(range(min = 0.0, max = 100.0))]
     min_score: Option<f64>,
+}
+
+fn checks_something() -> Value {
+    serde_json::json!([{ "required": ["schema"] }, { "required": ["checks"] }])
 }
 
 /// A weighted check.

@@ -44,6 +44,9 @@ fn broken_chain(
     range: std::ops::RangeInclusive<usize>,
 ) -> Option<String> {
     let (first, last) = (*range.start(), *range.end());
+    if body.nodes[last].next.len() > 1 {
+        return Some(format!("'{}' has another route", body.nodes[last].id));
+    }
     for at in range {
         let node = &body.nodes[at];
         let routed_to =
@@ -63,9 +66,6 @@ fn broken_chain(
         }
         if at != last && !node.next.is_empty() {
             return Some(format!("'{}' has a 'next' of its own", node.id));
-        }
-        if at == last && node.next.len() > 1 {
-            return Some(format!("'{}' has another route", node.id));
         }
         if at != last
             && let Some(other) = waited[at].first()

@@ -5,11 +5,14 @@
 
 mod build;
 mod calls;
+mod depth;
 mod diagnostic;
 mod draft;
 mod edges;
 #[expect(dead_code, reason = "only the schema that is derived from these types is used")]
 mod file;
+mod filters;
+mod json;
 mod jumps;
 mod load;
 mod model;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::diagnostic::Findings;
 use super::draft::{Body, Flow, Kind, LoopMode, Node, Placed};
+use super::filters::{self, Filters};
 use super::model::Tools;
 use super::scope::{self, At, Found, Level, Scope};
 use super::shape::{self, Field};
@@ -20,7 +21,14 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
     facts.collect(&flow.body, "");
     facts.variables.extend(flow.vars.iter().map(|(name, _)| name.clone()));
     let scope = Scope { flow, levels: Vec::new(), items: Vec::new(), loops: 0, value: false };
-    let mut checker = Checker { source, facts: &facts, scope, findings, schemas: BTreeMap::new() };
+    let mut checker = Checker {
+        source,
+        facts: &facts,
+        filters: Filters::default(),
+        scope,
+        findings,
+        schemas: BTreeMap::new(),
+    };
     for (_, template) in &flow.vars {
         checker.template(template);
     }
@@ -30,6 +38,9 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
         checker.template(output);
     }
 }
+
+/// Names in the expressions of one value: each is looked up, and approvals look up those of their targets again.
+const NAMES: usize = 10_000;
 
 /// What is true of the whole flow.
 #[derive(Default)]
@@ -62,6 +73,7 @@ impl Facts {
 pub(super) struct Checker<'c, 't> {
     source: &'c str,
     facts: &'c Facts,
+    filters: Filters,
     pub(super) scope: Scope<'c, 't>,
     pub(super) findings: &'c mut Findings,
     /// Compiled schemas by their address, which is stable while a flow is checked, and whether they are whole.
@@ -182,13 +194,38 @@ impl<'c, 't> Checker<'c, 't> {
         template.value.each_reference(&mut |at, reference| {
             found.push((at.to_owned(), reference.clone()));
         });
+        let mut sources = Vec::new();
+        filters::each_source(&template.value, &mut |source| sources.push(source));
+        for source in sources {
+            self.filters(source, template.span(), &template.path);
+        }
+        if found.len() > NAMES {
+            let message = format!("a value has at most {NAMES} names in its expressions");
+            self.findings.add(template.span(), &template.path, message);
+            found.clear();
+        }
         for (at, reference) in found {
             let (tree, below) = template.tree.at(&at);
             self.reference(&reference, &tree.span, &format!("{}{below}", template.path));
         }
     }
 
+    /// Notes filters and tests that do not exist.
+    fn filters(&mut self, source: &str, text: &Range<usize>, path: &str) {
+        if self.findings.is_crowded() {
+            return;
+        }
+        for named in self.filters.missing(source) {
+            let (filters::Named::Filter(name) | filters::Named::Test(name)) = &named;
+            let span = self.spot(text, name);
+            self.findings
+                .add(&span, path, named.unknown())
+                .suggest("docs/flows.md says which there are");
+        }
+    }
+
     fn expr(&mut self, expr: &Placed<'_, Expr>) {
+        self.filters(expr.value.source(), expr.span(), &expr.path);
         for reference in expr.value.references() {
             self.reference(reference, expr.span(), &expr.path);
         }
@@ -215,6 +252,9 @@ impl<'c, 't> Checker<'c, 't> {
     }
 
     fn reference(&mut self, reference: &Reference, text: &Range<usize>, path: &str) {
+        if self.findings.is_crowded() {
+            return;
+        }
         let what = Mention { reference, text, path };
         let segments: Vec<&str> = reference.segments().collect();
         let (head, rest) = (segments[0], &segments[1..]);
@@ -354,6 +394,10 @@ impl<'c, 't> Checker<'c, 't> {
     }
 
     fn unknown_step(&mut self, what: &Mention<'_>, id: &str) {
+        // A flow whose nodes could not be read has no unknown ones.
+        if self.scope.flow.body.nodes.is_empty() {
+            return;
+        }
         if let Some(holder) = self.facts.holders.get(id) {
             let message = format!("'{id}' stands within '{holder}' and does not show here");
             self.say(what, message, Some(format!("use 'steps.{holder}.output'")));
@@ -409,6 +453,11 @@ impl<'c, 't> Checker<'c, 't> {
             Some(Kind::Verify(_)) => self.facts.verify.as_ref(),
             _ => None,
         }
+    }
+
+    /// Whether any list of the flow has a node of this id.
+    pub(super) fn exists(&self, id: &str) -> bool {
+        self.facts.holders.contains_key(id) || self.scope.flow.body.index.contains_key(id)
     }
 
     /// The types that a whole reference can have, where closed schemas say so.

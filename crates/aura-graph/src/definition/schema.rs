@@ -72,6 +72,7 @@ static KEYS: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod tests {
+    use super::super::diagnostic::Findings;
     use super::*;
 
     #[test]
@@ -116,6 +117,51 @@ mod tests {
                     .into_iter()
                     .flat_map(|defs| defs.values()),
             );
+        }
+    }
+
+    /// The files of a folder of fixtures, as JSON where they can be read at all.
+    fn fixtures(folder: &str) -> Vec<(String, Value)> {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/flows/");
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(format!("{root}{folder}")).unwrap() {
+            let path = entry.unwrap().path();
+            let source = std::fs::read_to_string(&path).unwrap();
+            let tree = crate::definition::yaml::parse(&source, &mut Findings::default());
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            files.extend(tree.map(|tree| (name, tree.to_json())));
+        }
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        files
+    }
+
+    #[test]
+    fn good_files_fit_and_misshapen_ones_do_not() {
+        let schema = aura_core::schema::Schema::compile(&schema()).unwrap();
+        for (name, file) in fixtures("good") {
+            assert_eq!(schema.violations(&file), [], "{name}");
+        }
+        // The others are about what only the whole of a flow can tell.
+        let misshapen = [
+            "01-unknown-key",
+            "02-not-supported-yet",
+            "03-version-without-quotes",
+            "09-cycle-without-bound",
+            "12-type-clash",
+            "13-parameters",
+            "14-durations",
+            "15-ids",
+            "16-kinds",
+            "18-approval",
+            "19-verify",
+            "21-duplicate-keys",
+            "23-bodies",
+            "24-not-a-flow",
+            "25-shape",
+            "26-several",
+        ];
+        for (name, file) in fixtures("broken") {
+            assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");
         }
     }
 }

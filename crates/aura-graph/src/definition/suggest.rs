@@ -24,12 +24,17 @@ pub(super) fn nearest<'c>(
             continue;
         }
         let other = self::plain(candidate);
+        let prefixed = plain.len() >= 3
+            && other.len() >= 3
+            && (other.starts_with(&plain) || plain.starts_with(&other));
+        if !prefixed && plain.len().abs_diff(other.len()) > 12 {
+            continue;
+        }
         let mut distance = strsim::osa_distance(&plain, &other);
         let longer = plain.chars().count().max(other.chars().count());
         if distance > allowed(longer) {
-            // `max_tries` for `max_attempts`, `urls` for `url_list`: one stands at the start of the other.
-            let prefixed = plain.len() >= 3 && other.len() >= 3;
-            if !(prefixed && (other.starts_with(&plain) || plain.starts_with(&other))) {
+            // `url_list` for `url`: one stands at the start of the other.
+            if !prefixed {
                 continue;
             }
             distance = distance.max(allowed(longer) + 1);

@@ -18,6 +18,8 @@ pub(super) struct Tree {
     pub(super) size: usize,
     /// Collections within collections; 0 for a scalar.
     pub(super) depth: usize,
+    /// Places of the entries of an object, sorted by key.
+    sorted: Vec<usize>,
 }
 
 /// What a value is.
@@ -42,19 +44,21 @@ pub(super) struct Key {
 
 impl Tree {
     pub(super) fn scalar(span: Range<usize>, value: Value) -> Self {
-        Self { span, content: Content::Scalar(value), size: 1, depth: 0 }
+        Self { span, content: Content::Scalar(value), size: 1, depth: 0, sorted: Vec::new() }
     }
 
     pub(super) fn list(span: Range<usize>, items: Vec<Rc<Self>>) -> Self {
         let size = items.iter().map(|item| item.size).sum::<usize>() + 1;
         let depth = items.iter().map(|item| item.depth).max().unwrap_or(0) + 1;
-        Self { span, content: Content::List(items), size, depth }
+        Self { span, content: Content::List(items), size, depth, sorted: Vec::new() }
     }
 
     pub(super) fn map(span: Range<usize>, entries: Vec<(Key, Rc<Self>)>) -> Self {
         let size = entries.iter().map(|(_, value)| value.size).sum::<usize>() + 1;
         let depth = entries.iter().map(|(_, value)| value.depth).max().unwrap_or(0) + 1;
-        Self { span, content: Content::Map(entries), size, depth }
+        let mut sorted: Vec<usize> = (0..entries.len()).collect();
+        sorted.sort_by(|a, b| entries[*a].0.text.cmp(&entries[*b].0.text));
+        Self { span, content: Content::Map(entries), size, depth, sorted }
     }
 
     /// The entries, if it is an object.
@@ -63,6 +67,13 @@ impl Tree {
             Content::Map(entries) => Some(entries),
             _ => None,
         }
+    }
+
+    /// The entry of this key.
+    pub(super) fn find(&self, key: &str) -> Option<&(Key, Rc<Self>)> {
+        let entries = self.as_map()?;
+        let found = self.sorted.binary_search_by(|at| entries[*at].0.text.as_str().cmp(key));
+        entries.get(*self.sorted.get(found.ok()?)?)
     }
 
     /// The items, if it is a list.
@@ -115,9 +126,7 @@ impl Tree {
             let next = match &tree.content {
                 Content::Scalar(_) => None,
                 Content::List(items) => segment.parse().ok().and_then(|at: usize| items.get(at)),
-                Content::Map(entries) => {
-                    entries.iter().find(|(key, _)| key.text == segment).map(|(_, value)| value)
-                }
+                Content::Map(_) => tree.find(&segment).map(|(_, value)| value),
             };
             let Some(next) = next else { break };
             let (open, close) = match &tree.content {

@@ -14,6 +14,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value;
 
 use super::diagnostic::Findings;
+use super::json;
 use super::scalar;
 use super::tree::{Content, Key, Tree};
 
@@ -32,6 +33,9 @@ pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Rc<Tree>> {
     if let Some(at) = source.find('\0') {
         findings.add(&(at..at + 1), "", "the file contains a zero byte: it is not text");
         return None;
+    }
+    if let Some(tree) = json::parse(source, findings) {
+        return Some(tree);
     }
     let mut builder = Builder { bytes: Bytes::of(source), source, ..Builder::new(findings) };
     for event in Parser::new_from_str(source) {
@@ -259,10 +263,12 @@ impl<'f> Builder<'_, 'f> {
             OpenContent::Map { entries, seen, key } => match key.take() {
                 None => *key = Some(to_key(&tree, alias, self.source, self.findings)),
                 Some(Pending::Refused) => {}
-                Some(Pending::Key(key)) if key.text == "<<" => {
+                Some(Pending::Key(key)) if key.text == "<<" && seen.insert(key.text.clone()) => {
                     self.findings
                         .add(&key.span, "", "merge keys ('<<') are not part of YAML 1.2")
                         .suggest("write the keys out, or use an alias for a whole value");
+                    // It stays, so that nothing that it may have brought is called missing.
+                    entries.push((key, tree));
                 }
                 Some(Pending::Key(key)) if !seen.insert(key.text.clone()) => {
                     let message = format!("the key '{}' is given twice", short(&key.text));
@@ -389,7 +395,7 @@ fn explain(info: &str) -> (String, Option<&'static str>) {
         (
             "mapping values are not allowed",
             "a ':' can't stand here",
-            Some("put a text that contains ': ' in quotes"),
+            Some("check the indentation, or put a text that contains ': ' in quotes"),
         ),
         ("did not find expected key", "a key is expected here", Some("check the indentation")),
         (

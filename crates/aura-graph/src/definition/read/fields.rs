@@ -54,6 +54,7 @@ const LATER: &[(&str, &[&str])] = &[
 
 /// An object whose keys are those of a type of `file`.
 pub(super) struct Fields<'t> {
+    tree: &'t Tree,
     entries: &'t [(Key, Rc<Tree>)],
     /// Where the object starts.
     pub(super) start: Range<usize>,
@@ -64,11 +65,11 @@ pub(super) struct Fields<'t> {
 
 impl<'t> Fields<'t> {
     pub(super) fn get(&self, key: &str) -> Option<&'t Tree> {
-        self.entries.iter().find(|(k, _)| k.text == key).map(|(_, value)| &**value)
+        self.tree.find(key).map(|(_, value)| &**value)
     }
 
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
-        let found = self.entries.iter().find(|(k, _)| k.text == key);
+        let found = self.tree.find(key);
         found.map_or_else(|| self.start.clone(), |(key, _)| key.span.clone())
     }
 
@@ -101,9 +102,11 @@ impl Reader<'_> {
             return None;
         };
         let start = entries.first().map_or_else(|| tree.span.clone(), |(key, _)| key.span.clone());
-        let mut fields = Fields { entries, start, path: path.to_owned(), strange: false };
+        let mut fields = Fields { tree, entries, start, path: path.to_owned(), strange: false };
         for (key, _) in entries {
-            if !known.contains(&key.text) {
+            if key.text == "<<" {
+                fields.strange = true;
+            } else if !known.contains(&key.text) {
                 fields.strange = true;
                 self.unknown_key(key, &fields.path(&key.text), of);
             }
@@ -136,9 +139,10 @@ impl Reader<'_> {
     ) -> Option<&'t Tree> {
         let value = fields.get(key);
         // A mistyped key is one mistake, not two.
+        let merged = fields.get("<<").is_some();
         let mistyped = fields.strange
             && fields.keys().any(|k| did_you_mean(&k.text, [key]).is_some() && k.text != key);
-        if value.is_none() && !mistyped {
+        if value.is_none() && !mistyped && !merged {
             self.note(&fields.start, &fields.path, format!("'{key}' is missing"))
                 .suggest(format!("add '{key}: {example}'"));
         }

@@ -55,9 +55,7 @@ impl Reader<'_> {
     fn version(&mut self, fields: &Fields<'_>) -> Option<String> {
         let tree = fields.get("version")?;
         if let Content::Scalar(Value::Number(number)) = &tree.content {
-            let message =
-                format!("the version is a number here: {number} could also mean {number}0");
-            self.note(&tree.span, "version", message)
+            self.note(&tree.span, "version", "a version is a text, but this is a number")
                 .suggest(format!("put it in quotes: version: \"{number}\""));
             return None;
         }

@@ -53,7 +53,8 @@ impl Reader<'_> {
         };
         let name = self.name(tree, path)?.to_owned();
         // Parameters that can't be read are not missing.
-        let unread = given.is_some() && with.is_none();
+        let merged = |with: &Tree| with.find("<<").is_some();
+        let unread = given.is_some() && with.is_none() || given.is_some_and(merged);
         let found = self.def(&name);
         let known = found.is_some();
         let def = found.filter(|_| !unread);
@@ -360,7 +361,7 @@ impl Reader<'_> {
         let name = name.and_then(|name| self.name(name, &fields.path("name")));
         let that = self.required(&fields, "that", "\"{{ value … }}\"");
         let that = that.and_then(|that| self.condition(that, &fields.path("that")));
-        Some(Check { name: name?.to_owned(), that: that?, weight })
+        Some(Check { name: name.unwrap_or("check").to_owned(), that: that?, weight })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A list of nodes, and what all kinds of node have in common.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use aura_core::effect::EffectClass;
@@ -10,18 +11,9 @@ use super::Reader;
 use super::fields::{Fields, join};
 use super::values::mended;
 use crate::definition::draft::{Body, Node, OnError, Placed, Route};
-use crate::definition::file::KINDS;
+use crate::definition::file::{KINDS, TOOL_ONLY};
 use crate::definition::suggest::one_of;
 use crate::definition::tree::Tree;
-
-/// Keys that mean something on a tool node only, and why not elsewhere.
-const TOOL_ONLY: &[(&str, &str)] = &[
-    ("with", "only a tool takes parameters"),
-    ("retry", "only a tool is tried again"),
-    ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
-    ("effect", "only a tool has an effect"),
-    ("on_unknown", "only the effect of a tool can stay unknown"),
-];
 
 impl Reader<'_> {
     /// A list of nodes.
@@ -87,6 +79,7 @@ impl Reader<'_> {
             timeout_ms: None,
             deadline_ms: None,
             effect: None,
+            effect_span: None,
             on_unknown: OnUnknown::default(),
             max_visits: limits::VISITS,
         };
@@ -111,6 +104,7 @@ impl Reader<'_> {
         node.timeout_ms = self.duration(&fields, "timeout");
         node.deadline_ms = self.duration(&fields, "deadline");
         node.effect = self.effect(&fields);
+        node.effect_span = fields.get("effect").map(|effect| effect.span.clone());
         if self.word(&fields, "on_unknown", &["ask", "fail"], &["probe"]) == Some("fail") {
             node.on_unknown = OnUnknown::Fail;
         }
@@ -170,11 +164,12 @@ impl Reader<'_> {
         let Some(items) = tree.as_list() else {
             return self.target(tree, path).into_iter().collect();
         };
-        let mut ids: Vec<Placed<'_, String>> = Vec::new();
+        let mut ids = Vec::new();
+        let mut seen = BTreeSet::new();
         for (at, item) in items.iter().enumerate() {
             let path = format!("{path}[{at}]");
             let Some(id) = self.target(item, &path) else { continue };
-            if ids.iter().any(|other| other.value == id.value) {
+            if !seen.insert(id.value.clone()) {
                 let message = format!("'{}' is named twice", id.value);
                 self.note(&item.span, &path, message).suggest("keep one of them");
                 continue;

@@ -5,7 +5,8 @@ use aura_core::time::parse_duration;
 use serde_json::Value;
 
 use super::Reader;
-use super::fields::Fields;
+use super::fields::{Fields, join};
+use crate::definition::depth::too_deep;
 use crate::definition::draft::Placed;
 use crate::definition::suggest::{did_you_mean, one_of};
 use crate::definition::tree::{Content, Tree};
@@ -75,6 +76,10 @@ impl Reader<'_> {
 
     /// A name of letters, digits and `_`.
     pub(super) fn id<'t>(&mut self, tree: &'t Tree, path: &str) -> Option<&'t str> {
+        if let Content::Scalar(value @ (Value::Number(_) | Value::Bool(_))) = &tree.content {
+            self.id_text(&value.to_string(), tree, path);
+            return None;
+        }
         let text = self.name(tree, path)?;
         self.id_text(text, tree, path).then_some(text)
     }
@@ -224,6 +229,10 @@ impl Reader<'_> {
                 .suggest("write an expression such as \"{{ input.amount > 100 }}\", in quotes");
             return None;
         };
+        if let Some(message) = too_deep(text) {
+            self.note(&tree.span, path, message).suggest("name parts of it with 'set'");
+            return None;
+        }
         match Expr::condition(text) {
             Ok(value) => Some(Placed { value, tree, path: path.to_owned() }),
             Err(message) => {
@@ -240,6 +249,9 @@ impl Reader<'_> {
         path: &str,
     ) -> Option<Placed<'t, Template>> {
         let value = self.json(tree, path)?;
+        if !self.shallow(tree, path) {
+            return None;
+        }
         match Template::compile(&value) {
             Ok(value) => Some(Placed { value, tree, path: path.to_owned() }),
             Err(errors) => {
@@ -250,6 +262,37 @@ impl Reader<'_> {
                 }
                 None
             }
+        }
+    }
+
+    /// Whether no text of a value is too deep to be compiled; each that is, is noted. The depth of values is bounded,
+    /// so this may recurse.
+    fn shallow(&mut self, tree: &Tree, path: &str) -> bool {
+        match &tree.content {
+            Content::List(items) => {
+                let mut shallow = true;
+                for (at, item) in items.iter().enumerate() {
+                    shallow &= self.shallow(item, &format!("{path}[{at}]"));
+                }
+                shallow
+            }
+            Content::Map(entries) => {
+                let mut shallow = true;
+                for (key, item) in entries {
+                    shallow &= self.shallow(item, &join(path, &key.text));
+                }
+                shallow
+            }
+            Content::Scalar(Value::String(text)) => {
+                let evaluated = is_template(text) || text.contains("{#") || text.starts_with('$');
+                let why = evaluated.then(|| too_deep(text)).flatten();
+                let shallow = why.is_none();
+                if let Some(message) = why {
+                    self.note(&tree.span, path, message).suggest("name parts of it with 'set'");
+                }
+                shallow
+            }
+            Content::Scalar(_) => true,
         }
     }
 
