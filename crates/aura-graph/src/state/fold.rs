@@ -360,21 +360,21 @@ fn failed(run: &mut Run, step: &StepPath, data: &StepFailed) -> Option<()> {
     node.closed = Some(at);
     node.error = Some(data.error.clone());
     node.inside = Inside::Nothing;
-    node.failing = None;
+    // What made a body fail is what a person wants to see, not the chain of steps around it.
+    let origin = node.failing.take().map_or_else(|| step.clone(), |trouble| trouble.step);
     match &data.then {
         OnFailure::Continue => route_onward(node, data.next.as_ref()),
         OnFailure::Goto(id) => node.route = Route::Error(id.clone()),
         OnFailure::Fail => {
             node.route = Route::Nowhere;
-            fail_scope(run, step, &data.error)?;
+            fail_scope(run, step, Trouble { error: data.error.clone(), step: origin })?;
         }
     }
     visit_again(run, step, data.next.as_ref())
 }
 
-fn fail_scope(run: &mut Run, step: &StepPath, error: &Failure) -> Option<()> {
+fn fail_scope(run: &mut Run, step: &StepPath, trouble: Trouble) -> Option<()> {
     let at = run.at;
-    let trouble = Trouble { error: error.clone(), step: step.clone() };
     run.scope_mut(&step.parent()?, at)?.failing.get_or_insert(trouble);
     Some(())
 }

@@ -1,0 +1,216 @@
+//! A run driven by hand.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use aura_core::commit::{Header, StoredCommit};
+use aura_core::data::{BlobRef, Data};
+use aura_core::error::{Code, Failure, Problem};
+use aura_core::event::{Event, EventBody, OnFailure};
+use aura_core::hash::Hash;
+use aura_core::id::{RunId, TenantId};
+use aura_core::input::{Input, Outcome};
+use aura_core::task::{TaskResult, TaskSpec};
+use aura_core::time::Millis;
+use aura_graph::decide::{Decision, Gate, Grant, World, decide};
+use aura_graph::expr::BlobLookup;
+use aura_graph::{Flow, Run};
+use aura_testkit::world::start_of;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(super) const START: Millis = Millis(1_800_000_000_000);
+
+/// A run, the time, and what surroundings answer.
+pub(super) struct Bench {
+    pub(super) run: Run,
+    pub(super) flow: Arc<Flow>,
+    pub(super) now: Millis,
+    pub(super) slots: usize,
+    pub(super) commits: Vec<StoredCommit>,
+    pub(super) blobs: Arc<Blobs>,
+    head: Hash,
+    lines: String,
+}
+
+/// Blobs at hand.
+#[derive(Default)]
+pub(super) struct Blobs(pub(super) std::sync::Mutex<BTreeMap<BlobRef, Arc<Value>>>);
+
+impl BlobLookup for Blobs {
+    fn value(&self, blob: BlobRef) -> Option<Arc<Value>> {
+        self.0.lock().unwrap().get(&blob).cloned()
+    }
+}
+
+struct Slots(usize);
+
+impl Gate for Slots {
+    fn grant(&mut self, _step: &aura_core::StepPath, _spec: &TaskSpec) -> Grant {
+        if self.0 == 0 {
+            return Grant::Wait;
+        }
+        self.0 -= 1;
+        Grant::Go
+    }
+}
+
+impl Bench {
+    /// A run of `source` that has started.
+    pub(super) fn new(source: &str, input: Value) -> Self {
+        Self::with_slots(source, input, usize::MAX)
+    }
+
+    pub(super) fn with_slots(source: &str, input: Value, slots: usize) -> Self {
+        let start = start_of(1, source, input, Hash::ZERO);
+        let mut bench = Self {
+            run: Run::new(RunId(Uuid::from_u128(1))),
+            flow: start.flow,
+            now: START,
+            slots,
+            commits: Vec::new(),
+            blobs: Arc::default(),
+            head: Hash::ZERO,
+            lines: String::new(),
+        };
+        bench.give(Input::Start(Box::new(start.started)));
+        bench
+    }
+
+    pub(super) fn decide(&self, input: &Input) -> Decision {
+        let mut gate = Slots(self.slots);
+        let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobLookup>;
+        let mut world = World { now: self.now, salt: Hash::ZERO, gate: &mut gate, blobs };
+        decide(&self.run, &self.flow, input, &mut world)
+    }
+
+    /// Presents an input that leads to a commit.
+    pub(super) fn give(&mut self, input: Input) {
+        match self.decide(&input) {
+            Decision::Turn(turn) => {
+                let header = Header {
+                    tenant: TenantId::LOCAL,
+                    run: self.run.id,
+                    epoch: 1,
+                    seq: self.run.events + 1,
+                    count: u32::try_from(turn.events.len()).unwrap(),
+                    at: turn.run.at,
+                    cause: turn.cause,
+                    more: turn.more,
+                };
+                for event in &turn.events {
+                    writeln!(self.lines, "{}", line(event)).unwrap();
+                }
+                writeln!(self.lines, "--").unwrap();
+                let commit = StoredCommit::seal(self.head, header, turn.events).unwrap();
+                self.head = commit.hash;
+                self.commits.push(commit);
+                let mut blobs = self.blobs.0.lock().unwrap();
+                blobs.extend(turn.blobs.into_iter().map(|blob| (blob.address, blob.value)));
+                self.run = turn.run;
+            }
+            other => panic!("{input:?} led to {other:?}"),
+        }
+    }
+
+    /// Presents an input that is refused.
+    pub(super) fn refused(&self, input: &Input) -> Problem {
+        match self.decide(input) {
+            Decision::Refused(problem) => problem,
+            other => panic!("{input:?} led to {other:?}"),
+        }
+    }
+
+    /// Presents an input that changes nothing.
+    pub(super) fn nothing(&self, input: &Input) {
+        let decision = self.decide(input);
+        assert!(matches!(decision, Decision::Nothing), "{input:?} led to {decision:?}");
+    }
+
+    /// The outcome of the open attempt of a step.
+    pub(super) fn outcome(&self, step: &str, result: TaskResult) -> Input {
+        let step = step.into();
+        let task = self.run.tasks.get(&step).unwrap_or_else(|| panic!("no task at {step}"));
+        let (attempt, call) = (task.attempt, task.spec.call);
+        Input::Outcome(Outcome { step, attempt, call, result })
+    }
+
+    pub(super) fn succeed(&mut self, step: &str, output: Value) {
+        let input = self.outcome(step, succeeded(output));
+        self.give(input);
+    }
+
+    pub(super) fn fail(&mut self, step: &str, failure: Failure) {
+        let input = self.outcome(step, TaskResult::Failed { failure, retry_after_ms: None });
+        self.give(input);
+    }
+
+    /// Moves the clock to the earliest timer and fires it.
+    pub(super) fn fire(&mut self) {
+        let (due, step, purpose) = self.run.timers.first().expect("a timer");
+        let (step, due) = (step.clone(), due);
+        self.now = self.now.max(due);
+        self.give(Input::Timer { step, purpose, due });
+    }
+
+    /// The history so far, a line an event.
+    pub(super) fn history(&self) -> &str {
+        &self.lines
+    }
+}
+
+pub(super) fn succeeded(output: Value) -> TaskResult {
+    TaskResult::Succeeded { output: Data::from(output), artifacts: Vec::new(), truncated: false }
+}
+
+pub(super) fn certain(code: Code) -> Failure {
+    Failure::certain(code, "so it is")
+}
+
+pub(super) fn doubtful(code: Code) -> Failure {
+    Failure::in_doubt(code, "who knows")
+}
+
+fn line(event: &Event) -> String {
+    let mut line = event.body.kind().to_owned();
+    if let Some(step) = &event.step {
+        write!(line, " {step}").unwrap();
+    }
+    if let Some(attempt) = event.attempt {
+        write!(line, " try {attempt}").unwrap();
+    }
+    let detail = match &event.body {
+        EventBody::StepFailed(data) => {
+            let then = match &data.then {
+                OnFailure::Fail => "fail".to_owned(),
+                OnFailure::Continue => "continue".to_owned(),
+                OnFailure::Goto(id) => format!("goto {id}"),
+            };
+            format!("{} -> {then}", data.error.code)
+        }
+        EventBody::StepSkipped(data) => format!("{:?}", data.reason),
+        EventBody::StepCompleted(data) => match &data.next {
+            Some(next) if next.again.is_empty() => format!("next {}", next.to),
+            Some(next) => format!("back to {} {:?}", next.to, next.again),
+            None => String::new(),
+        },
+        EventBody::RunFailed(data) => data.error.code.to_string(),
+        EventBody::RunCompleted(data) => json!(data.output)["json"].to_string(),
+        EventBody::ToolFailed(data) => data.error.code.to_string(),
+        EventBody::EffectUnknown(data) => {
+            format!("{:?}{}", data.doubt, if data.parked { " parked" } else { "" })
+        }
+        EventBody::StepRetrying(data) => format!("in {} ms", data.until.since(event_time(data))),
+        EventBody::TimerSet(timer) | EventBody::TimerFired(timer) => {
+            format!("{:?} +{} ms", timer.purpose, timer.due.since(START))
+        }
+        _ => String::new(),
+    };
+    format!("{line} {detail}").trim().to_owned()
+}
+
+/// Waits are shown from the start of the run, which the tests keep at a round time.
+fn event_time(_: &aura_core::event::StepRetrying) -> Millis {
+    START
+}

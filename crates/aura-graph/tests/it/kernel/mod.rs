@@ -1,0 +1,8 @@
+//! What inputs lead to: flows driven by hand, without an engine, shown as the lines of their history.
+
+mod bench;
+mod doubt;
+mod order;
+mod people;
+mod properties;
+mod stopping;

@@ -1,0 +1,190 @@
+//! What holds of every history: any prefix folds, every commit is decided again as it was, and what comes back from
+//! the store folds to the same state as what was in memory.
+
+use std::sync::Arc;
+
+use aura_core::error::Code;
+use aura_core::event::{Doubt, Settlement};
+use aura_core::hash::Hash;
+use aura_core::input::{ApprovalVerdict, Input};
+use aura_core::{Data, canonical};
+use aura_graph::expr::BlobLookup;
+use aura_graph::replay::Replay;
+use aura_graph::state::{TaskPhase, fold_commit};
+use aura_graph::{Decision, Run};
+use aura_testkit::seed::Seed;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::bench::{Bench, certain, doubtful, succeeded};
+
+/// Everything at once, so that inputs find something to do.
+const FLOW: &str = r#"
+flow: all
+vars: { n: 0 }
+nodes:
+  - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
+  - id: items
+    on_error: continue
+    map:
+      items: [1, 2, 3]
+      concurrency: 2
+      on_item_error: collect
+      do:
+        - { id: a, tool: sim.idempotent, with: { n: $item, v: $steps.first.output }, deadline: 30s }
+        - { id: b, tool: sim.irreversible, with: { n: $index } }
+  - id: sides
+    after: []
+    on_error: last
+    parallel:
+      branches:
+        left: [{ id: w, wait: { signal: go, timeout: 10s } }]
+        right: [{ id: s, sleep: 3s }, { id: t, tool: sim.pure, with: {} }]
+  - { id: join, after: [items, sides], set: { joined: true } }
+  - id: count
+    set: { n: "{{ vars.n + 1 }}" }
+  - id: more
+    tool: sim.irreversible
+    with: { n: $vars.n }
+    on_error: continue
+    next: [{ when: "{{ vars.n < 3 }}", to: count }]
+  - id: ask
+    approval: { of: last, expires: 1h }
+    on_error: continue
+  - { id: last, after: [ask], tool: sim.irreversible, with: { n: last }, on_unknown: fail, on_error: continue }
+output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
+"#;
+
+/// An input that the run could get now, drawn from the seed.
+fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
+    let run = &bench.run;
+    let called: Vec<_> =
+        run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
+    Some(match seed.below(12) {
+        0..=4 if !called.is_empty() => {
+            let step = called[seed.below(called.len())].as_str().to_owned();
+            let result = match seed.below(6) {
+                0 => failed(certain(Code::RateLimit)),
+                1 => failed(doubtful(Code::NetworkError)),
+                2 => failed(certain(Code::NotFound)),
+                _ => succeeded(value.clone()),
+            };
+            bench.outcome(&step, result)
+        }
+        5 if !called.is_empty() => Input::Unknown { steps: run.outstanding(), doubt: Doubt::Crash },
+        6 | 7 => {
+            let (due, step, purpose) = run.timers.first()?;
+            Input::Timer { step: step.clone(), purpose, due }
+        }
+        8 => Input::Signal {
+            id: seed.below(4).to_string(),
+            name: "go".to_owned(),
+            payload: Data::from(value.clone()),
+            actor: "me".to_owned(),
+        },
+        9 => {
+            let (step, asked) = run.approvals.iter().next()?;
+            let verdict =
+                if seed.one_in(2) { ApprovalVerdict::Granted } else { ApprovalVerdict::Denied };
+            let (action, actor) = (Some(asked.action), "me".to_owned());
+            Input::Approval { step: step.clone(), verdict, action, actor, reason: None }
+        }
+        10 => {
+            let (_, task) = run.in_doubt().next()?;
+            let outcome = match seed.below(3) {
+                0 => Settlement::Retry,
+                1 => Settlement::Failed(certain(Code::NotFound)),
+                _ => Settlement::Succeeded(Data::from(value.clone())),
+            };
+            Input::Settle { key: task.spec.key, outcome, actor: "me".to_owned(), reason: None }
+        }
+        _ if seed.one_in(40) => Input::Cancel { actor: "me".to_owned(), reason: None },
+        _ => Input::Granted { steps: run.ready().map(|(step, _)| step.clone()).collect() },
+    })
+}
+
+fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {
+    aura_core::task::TaskResult::Failed { failure, retry_after_ms: None }
+}
+
+/// A history that the seed leads to.
+fn history(seed: u64, value: &Value) -> Bench {
+    let mut seed = Seed::new(seed);
+    let slots = 1 + seed.below(4);
+    let mut bench = Bench::with_slots(FLOW, value.clone(), slots);
+    for _ in 0..120 {
+        if bench.run.closed() {
+            break;
+        }
+        let Some(input) = draw(&bench, &mut seed, value) else { continue };
+        if let Input::Timer { due, .. } = &input {
+            bench.now = bench.now.max(*due);
+        }
+        bench.slots = seed.below(3);
+        if matches!(bench.decide(&input), Decision::Turn(_)) {
+            bench.give(input);
+        }
+    }
+    bench
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("JSON has no such number", |f| f.is_finite())
+            .prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+        Just(json!("{{ input }}")),
+        Just(json!("$steps.first.output")),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(".{0,8}", inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_commit_is_decided_again_as_it_was(seed in any::<u64>(), value in value()) {
+        let bench = history(seed, &value);
+        let blobs = Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>;
+        let mut replay = Replay::new(Run::new(bench.run.id), Hash::ZERO, blobs);
+        for commit in &bench.commits {
+            replay.redecide(&bench.flow, commit).map_err(|e| {
+                TestCaseError::fail(format!("{e:?}\n{}", bench.history()))
+            })?;
+            replay.integrity(commit).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
+        }
+        prop_assert_eq!(replay.run.hash, bench.run.hash);
+    }
+
+    #[test]
+    fn any_prefix_folds_and_the_store_gives_back_what_memory_has(seed in any::<u64>(), value in value()) {
+        let bench = history(seed, &value);
+        let (mut run, mut head) = (Run::new(bench.run.id), Hash::ZERO);
+        for commit in &bench.commits {
+            fold_commit(&mut run, &mut head, commit).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        }
+        prop_assert_eq!(format!("{:?}", run.root), format!("{:?}", bench.run.root));
+        prop_assert_eq!(format!("{:?}", run.tasks), format!("{:?}", bench.run.tasks));
+        prop_assert_eq!(format!("{:?}", run.timers), format!("{:?}", bench.run.timers));
+        prop_assert_eq!(run.hash, bench.run.hash);
+        prop_assert_eq!(run.status(), bench.run.status());
+    }
+
+    #[test]
+    fn a_value_comes_back_from_its_text_with_the_same_canonical_form(value in value()) {
+        let (back, wide) = canonical::ingest(&value.to_string()).unwrap();
+        prop_assert!(wide.is_empty());
+        prop_assert_eq!(canonical::to_string(&back), canonical::to_string(&value));
+    }
+}
