@@ -77,7 +77,7 @@ fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
             if let Some((generation, error)) = &failed
                 && unit.generation <= *generation
             {
-                tell(shard, &[unit.number], Err(error.clone()));
+                tell(shard, &[unit.number], &Err(error.clone()));
             } else {
                 bytes += unit.group.commits.iter().map(|c| c.payload.len()).sum::<usize>();
                 numbers.push((unit.number, unit.generation));
@@ -94,11 +94,11 @@ fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
             failed = Some((generation, error.clone()));
         }
         let numbers: Vec<_> = numbers.into_iter().map(|(number, _)| number).collect();
-        tell(shard, &numbers, result);
+        tell(shard, &numbers, &result);
     }
 }
 
-fn tell(shard: &Sender<Message>, numbers: &[u64], result: Result<(), StoreError>) {
+fn tell(shard: &Sender<Message>, numbers: &[u64], result: &Result<(), StoreError>) {
     for number in numbers {
         // A shard that is gone needs no answer.
         let _ = shard.send(Message::Durable { group: *number, result: result.clone() });

@@ -1,6 +1,7 @@
 //! The engine: a thread that drives a shard with the real clock, and the handle by which others reach it.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -77,12 +78,20 @@ pub struct Engine {
     drained: Receiver<()>,
 }
 
+/// What keeps an engine, or a run, from going on.
+#[derive(Debug, Default)]
+struct Troubles {
+    broken: Option<Problem>,
+    stalled: Option<Problem>,
+    parked: BTreeMap<RunId, Problem>,
+}
+
 /// Reaches an engine; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     shard: Sender<Message>,
     bell: Arc<Bell>,
-    broken: Arc<Mutex<Option<Problem>>>,
+    troubles: Arc<Mutex<Troubles>>,
     cache: Arc<BlobCache>,
 }
 
@@ -113,7 +122,7 @@ impl Engine {
             slots: options.slots,
         })?;
         let handle =
-            Handle { shard: shard_in, bell: Arc::default(), broken: Arc::default(), cache };
+            Handle { shard: shard_in, bell: Arc::default(), troubles: Arc::default(), cache };
         let (done, drained) = crossbeam_channel::bounded(1);
         let clock = ports.clock;
         let own = handle.clone();
@@ -174,6 +183,14 @@ impl Handle {
         self.ask(|reply| Message::Perform { run, reply })
     }
 
+    /// Waits until a run has ended, durably.
+    ///
+    /// # Errors
+    /// There is no such run, or it is set aside.
+    pub fn wait_closed(&self, run: RunId) -> Result<Accepted, Problem> {
+        self.ask(|reply| Message::Await { run, reply })
+    }
+
     /// Sends a message without waiting for an answer.
     ///
     /// # Errors
@@ -197,7 +214,21 @@ impl Handle {
 
     /// Why the engine can't go on, if it can't.
     pub fn broken(&self) -> Option<Problem> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.troubles().broken.clone()
+    }
+
+    /// Why the store takes nothing at the moment, while that is so; the engine tries again by itself.
+    pub fn stalled(&self) -> Option<Problem> {
+        self.troubles().stalled.clone()
+    }
+
+    /// Why a run is set aside, if it is.
+    pub fn parked(&self, run: RunId) -> Option<Problem> {
+        self.troubles().parked.get(&run).cloned()
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(
@@ -221,8 +252,24 @@ impl Handle {
     }
 }
 
+/// Tells those who hold a handle what keeps the shard from going on; gives back whether that has changed.
+fn note_troubles(shard: &Shard, handle: &Handle) -> bool {
+    let mut told = handle.troubles();
+    let parked = shard.parked().count();
+    let same = told.broken.as_ref() == shard.broken()
+        && told.stalled.as_ref() == shard.stalled()
+        && told.parked.len() == parked;
+    if same {
+        return false;
+    }
+    told.broken = shard.broken().cloned();
+    told.stalled = shard.stalled().cloned();
+    told.parked = shard.parked().map(|(run, problem)| (run, problem.clone())).collect();
+    true
+}
+
 /// Longest time that the loop waits for a message before it looks at the clock again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 fn drive(mut shard: Shard, inbox: &Receiver<Message>, clock: &dyn Clock, handle: &Handle) {
     let mut rang = Instant::now();
@@ -233,10 +280,7 @@ fn drive(mut shard: Shard, inbox: &Receiver<Message>, clock: &dyn Clock, handle:
             shard.deliver(message);
         }
         let progress = shard.step(clock.now());
-        if let Some(problem) = shard.broken() {
-            *handle.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem.clone());
-            durable = true;
-        }
+        durable |= note_troubles(&shard, handle);
         if durable || rang.elapsed() > LONGEST_WAIT {
             rang = Instant::now();
             handle.bell.ring();

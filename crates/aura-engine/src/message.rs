@@ -50,6 +50,13 @@ pub enum Message {
         /// Told when its recovery is durable, or why it can't be performed.
         reply: Reply,
     },
+    /// Tell when this run has ended, durably.
+    Await {
+        /// The run.
+        run: RunId,
+        /// Told when it has ended, or why that can't be known.
+        reply: Reply,
+    },
     /// Start no more effects; what is in flight ends and is committed.
     Drain,
 }
@@ -63,6 +70,7 @@ impl std::fmt::Debug for Message {
             Self::Durable { .. } => "Durable",
             Self::Blobs(_) => "Blobs",
             Self::Perform { .. } => "Perform",
+            Self::Await { .. } => "Await",
             Self::Drain => "Drain",
         })
     }

@@ -64,7 +64,9 @@ struct Bench {
 
 impl std::fmt::Debug for TokioPerformer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokioPerformer").field("catalog", &self.bench.catalog).finish()
+        f.debug_struct("TokioPerformer")
+            .field("catalog", &self.bench.catalog)
+            .finish_non_exhaustive()
     }
 }
 

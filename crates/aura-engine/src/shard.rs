@@ -62,6 +62,8 @@ pub struct Shard {
     inbox: VecDeque<Message>,
     /// Inputs whose commits failed, to be decided again.
     held: VecDeque<(RunId, Job)>,
+    /// Who waits for the end of a run.
+    awaited: BTreeMap<RunId, Vec<Reply>>,
     /// Runs that closed and may leave memory.
     closed: Vec<RunId>,
     flows: BTreeMap<Hash, Arc<Flow>>,
@@ -74,6 +76,7 @@ pub struct Shard {
     generation: u64,
     paused: Option<Millis>,
     pause_ms: u64,
+    stalled: Option<Problem>,
     broken: Option<Problem>,
     draining: bool,
 }
@@ -131,6 +134,7 @@ impl Shard {
             in_flight: BTreeMap::new(),
             inbox: VecDeque::new(),
             held: VecDeque::new(),
+            awaited: BTreeMap::new(),
             closed: Vec::new(),
             flows: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -142,6 +146,7 @@ impl Shard {
             generation: 0,
             paused: None,
             pause_ms: FIRST_PAUSE_MS,
+            stalled: None,
             broken: None,
             draining: false,
         })
@@ -155,6 +160,11 @@ impl Shard {
     /// Why the shard can't go on, if it can't: the store must be reopened.
     pub fn broken(&self) -> Option<&Problem> {
         self.broken.as_ref()
+    }
+
+    /// Why the store takes nothing at the moment, while that is so; the shard tries again by itself.
+    pub fn stalled(&self) -> Option<&Problem> {
+        self.stalled.as_ref()
     }
 
     /// Runs that are set aside because deciding them failed, with why.
@@ -220,13 +230,14 @@ impl Shard {
         match message {
             Message::Durable { group, result } => self.durable(group, result, now),
             Message::Released { run, step, attempt } => self.release(run, &step, attempt),
-            Message::Blobs(blobs) => self.blobs(blobs),
+            Message::Blobs(blobs) => self.blobs(&blobs),
             Message::Drain => {
                 self.draining = true;
                 self.slots.close();
             }
             Message::Submit(submission) if self.broken.is_some() || self.holds_back() => {
-                let problem = self.broken.clone().unwrap_or_else(busy);
+                let problem = self.broken.as_ref().or(self.stalled.as_ref()).cloned();
+                let problem = problem.unwrap_or_else(busy);
                 (submission.reply)(Err(problem));
             }
             held if self.holds_back() => return Some(held),
@@ -244,6 +255,7 @@ impl Shard {
                 Submitted::Start(start) => self.start(run, *start, reply, now),
             },
             Message::Perform { run, reply } => self.perform(run, reply, now),
+            Message::Await { run, reply } => self.await_end(run, reply),
         }
         None
     }
@@ -288,6 +300,19 @@ impl Shard {
             return reply(Err(Problem::new(Code::KeyConflict, what).next(next)));
         }
         self.reply_when_durable(run, reply);
+    }
+
+    fn await_end(&mut self, run: RunId, reply: Reply) {
+        if let Err(problem) = self.load(run) {
+            return reply(Err(problem));
+        }
+        match self.streams.get(&run) {
+            Some(stream) if stream.run.closed() && stream.undurable == 0 => {
+                self.closed.push(run);
+                self.reply_when_durable(run, reply);
+            }
+            _ => self.awaited.entry(run).or_default().push(reply),
+        }
     }
 
     /// Performs a run from now on: what is open was lost with whoever performed it before.
@@ -338,13 +363,12 @@ impl Shard {
             return Err(self.park(run, "its history does not begin with its start"));
         };
         let bundle = started.flow.bundle.blob;
-        let flow = match self.flows.get(&bundle) {
-            Some(flow) => Arc::clone(flow),
-            None => {
-                let flow = Arc::new(load_flow(&*store, &started.flow)?);
-                self.flows.insert(bundle, Arc::clone(&flow));
-                flow
-            }
+        let flow = if let Some(flow) = self.flows.get(&bundle) {
+            Arc::clone(flow)
+        } else {
+            let flow = Arc::new(load_flow(&*store, &started.flow)?);
+            self.flows.insert(bundle, Arc::clone(&flow));
+            flow
         };
         self.streams.insert(run, Stream::new(history.run, history.head, flow));
         self.note_timer(run);
@@ -370,6 +394,9 @@ impl Shard {
             for reply in waiting.filter_map(|job| job.reply) {
                 reply(Err(problem.clone()));
             }
+        }
+        for reply in self.awaited.remove(&run).unwrap_or_default() {
+            reply(Err(problem.clone()));
         }
         self.parked.insert(run, problem);
     }
@@ -457,6 +484,7 @@ impl Shard {
         match result {
             Ok(()) => {
                 self.pause_ms = FIRST_PAUSE_MS;
+                self.stalled = None;
                 let released = self.undurable.pop_front().map(|(_, r)| r).unwrap_or_default();
                 for released in released {
                     self.let_go(released);
@@ -480,6 +508,11 @@ impl Shard {
         }
         if let Some(reply) = released.reply {
             reply(Ok(released.accepted));
+        }
+        if released.accepted.status.closed() {
+            for reply in self.awaited.remove(&run).unwrap_or_default() {
+                reply(Ok(released.accepted));
+            }
         }
         for task in released.tasks {
             let wanted = self.streams.get(&run).and_then(|s| s.run.tasks.get(&task.step));
@@ -520,6 +553,7 @@ impl Shard {
             self.paused = Some(now.plus(self.pause_ms));
             self.pause_ms = (self.pause_ms * 2).min(LONGEST_PAUSE_MS);
             tracing::warn!(%error, "the store takes nothing now; trying again");
+            self.stalled = Some(problem);
             self.present_again(held);
         } else {
             tracing::error!(%error, "the store can't be used any more");
@@ -565,12 +599,12 @@ impl Shard {
         self.held.extend(held);
     }
 
-    fn blobs(&mut self, blobs: Vec<(BlobRef, Result<Arc<Value>, BlobError>)>) {
+    fn blobs(&mut self, blobs: &[(BlobRef, Result<Arc<Value>, BlobError>)]) {
         let mut ready = Vec::new();
         for (run, stream) in &mut self.streams {
             let Some(blocked) = &mut stream.blocked else { continue };
             let mut trouble = None;
-            for (blob, result) in &blobs {
+            for (blob, result) in blobs {
                 if !blocked.wanted.contains(blob) {
                     continue;
                 }

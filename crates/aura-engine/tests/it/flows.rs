@@ -170,7 +170,7 @@ nodes:
 output: { size: $steps.size.output, each: "{{ steps.each.output | length }}", all: $steps.each.output }
 "#;
 
-const STOPPING: &str = r#"
+const STOPPING: &str = r"
 flow: stopping
 nodes:
   - id: both
@@ -184,4 +184,4 @@ nodes:
   - id: after
     tool: sim.irreversible
     with: { n: 3 }
-"#;
+";

@@ -13,7 +13,7 @@ const ROUGH: Hardship = Hardship { crash_in: 40, busy_in: 12, slots: 3 };
 fn world(seed: u64, hardship: Hardship) -> World {
     let mut world = World::new(seed, hardship);
     for (number, (_, source)) in (0..).zip(ALL) {
-        world.start(number, source, json!({ "late": false }));
+        world.start(number, source, &json!({ "late": false }));
     }
     world.until_rest();
     world

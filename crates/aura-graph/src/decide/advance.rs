@@ -67,7 +67,7 @@ impl Work<'_, '_> {
                 }
                 match reach {
                     Reach::NotYet => continue,
-                    Reach::Dead => self.skip(body, &def, place, SkipReason::Dead, None)?,
+                    Reach::Dead => self.skip(body, &def.nodes[place].id, SkipReason::Dead, None)?,
                     Reach::Ready => self.begin(body, &def, place)?,
                 }
                 moved = true;
@@ -112,12 +112,11 @@ impl Work<'_, '_> {
     pub(super) fn skip(
         &mut self,
         body: &StepPath,
-        def: &Body,
-        place: usize,
+        id: &str,
         reason: SkipReason,
         next: Option<Next>,
     ) -> Step {
-        let step = self.visit(body, &def.nodes[place].id);
+        let step = self.visit(body, id);
         self.emit(&step, EventBody::StepSkipped(StepSkipped { reason, next, state: Hash::ZERO }))
     }
 
@@ -136,7 +135,7 @@ impl Work<'_, '_> {
                 Some(id) => self.run.root.nodes.get(&id).map(|node| node.output.clone()),
                 None => None,
             };
-            return self.end_run(output.unwrap_or_default());
+            return self.end_run(&output.unwrap_or_default());
         }
         let Some(step) = body.parent() else { return Ok(()) };
         let is_last = match self.iteration_is_last(body, &step, last.as_deref())? {
@@ -169,8 +168,8 @@ impl Work<'_, '_> {
         step: &StepPath,
         last: Option<&str>,
     ) -> Evaluated<bool> {
-        let (list, place) = self.node_def(step)?;
-        let Kind::Loop(again) = &list.nodes[place].kind else { return Ok(Ok(false)) };
+        let (body_def, place) = self.node_def(step)?;
+        let Kind::Loop(again) = &body_def.nodes[place].kind else { return Ok(Ok(false)) };
         let Some(Key::Number(index)) = body.last().and_then(|s| s.key).map(Key::from) else {
             return Ok(Ok(false));
         };
@@ -260,10 +259,10 @@ impl Work<'_, '_> {
         self.complete(step, Output::Bodies, val.unwrap_or_default())
     }
 
-    fn end_run(&mut self, last: Val) -> Step {
+    fn end_run(&mut self, last: &Val) -> Step {
         let root = StepPath::root();
         let output = match &self.flow.output {
-            None => self.keep_val(&last)?,
+            None => self.keep_val(last)?,
             Some(template) => {
                 let context = self.context(&root);
                 match evaluated(template.value(&context))? {
@@ -333,9 +332,8 @@ impl Work<'_, '_> {
     }
 
     /// A step ended: its body may go on.
-    pub(super) fn after_step(&mut self, step: &StepPath) -> Step {
+    pub(super) fn after_step(&mut self, step: &StepPath) {
         self.later(Job::Body(step.parent().unwrap_or_else(StepPath::root)));
-        Ok(())
     }
 }
 
@@ -346,7 +344,7 @@ fn in_work(bodies: &Bodies) -> (u64, u64) {
 }
 
 fn collect(path: &StepPath, scope: &Scope, places: &mut Vec<Job>) {
-    for (id, node) in scope.nodes.iter() {
+    for (id, node) in &scope.nodes {
         let Some(bodies) = node.bodies().filter(|_| node.status == Status::Running) else {
             continue;
         };
@@ -362,7 +360,7 @@ fn collect(path: &StepPath, scope: &Scope, places: &mut Vec<Job>) {
             }
             _ => {}
         }
-        for (key, inner) in bodies.running.iter() {
+        for (key, inner) in &bodies.running {
             collect(&step.body(key), inner, places);
         }
         places.push(Job::Step(step));
@@ -408,8 +406,7 @@ fn lives(via: Via, route: &Route, status: Status, target: &str) -> bool {
         return false;
     }
     match (via, route) {
-        (Via::Implicit, Route::Onward) => true,
-        (Via::After, Route::Onward | Route::Next(_)) => true,
+        (Via::Implicit | Via::After, Route::Onward) | (Via::After, Route::Next(_)) => true,
         (Via::Next, Route::Next(to)) | (Via::Error, Route::Error(to)) => to == target,
         _ => false,
     }

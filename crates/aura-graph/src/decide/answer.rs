@@ -25,10 +25,13 @@ impl Work<'_, '_> {
             (_, Phase::New) => {
                 return Err(Problem::new(Code::RunNotFound, "the run has not started").into());
             }
-            (Input::Signal { .. } | Input::Approval { .. } | Input::Cancel { .. }, _)
-            | (Input::Settle { .. }, _)
-                if self.run.closed() =>
-            {
+            (
+                Input::Signal { .. }
+                | Input::Approval { .. }
+                | Input::Cancel { .. }
+                | Input::Settle { .. },
+                _,
+            ) if self.run.closed() => {
                 let what = format!("the run has ended: {}", self.run.status().as_str());
                 let next = format!("aura show {}", self.run.id);
                 return Err(Problem::new(Code::RunClosed, what).next(next).into());
@@ -101,13 +104,11 @@ impl Work<'_, '_> {
         }
         start.vars = vars;
         self.emit_run(EventBody::RunStarted(Box::new(start)))?;
-        match broken {
-            Some(failure) => self.fail_run(failure, None),
-            None => {
-                self.later(Job::Body(root));
-                Ok(())
-            }
+        if let Some(failure) = broken {
+            return self.fail_run(failure, None);
         }
+        self.later(Job::Body(root));
+        Ok(())
     }
 
     fn timer(&mut self, step: &StepPath, purpose: Purpose, due: Millis) -> Step {

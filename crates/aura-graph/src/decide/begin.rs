@@ -20,6 +20,7 @@ use super::turn::{Evaluated, Job, Step, Work, evaluated};
 use super::view::View;
 use crate::definition::{Approval, Body, Case, Kind, Loop, LoopMode, Map, Node, Verify};
 use crate::expr::{Context, Template};
+use crate::state::Bodies;
 use crate::val::Val;
 
 /// The tool that does the work of `verify` nodes.
@@ -57,7 +58,7 @@ impl Work<'_, '_> {
             Ok(next) => next.filter(|next| next.again.is_empty()),
             Err(failure) => return self.fail(&step, failure),
         };
-        self.skip(body, list, place, SkipReason::When, next)
+        self.skip(body, &list.nodes[place].id, SkipReason::When, next)
     }
 
     fn open(
@@ -322,7 +323,7 @@ impl Work<'_, '_> {
             self.later(Job::Step(step.clone()));
             return Ok(Ok(()));
         }
-        let val = self.run.node(step).and_then(|node| node.bodies()).map(|b| b.gather());
+        let val = self.run.node(step).and_then(|node| node.bodies()).map(Bodies::gather);
         self.complete(step, Output::Bodies, val.unwrap_or_default()).map(Ok)
     }
 

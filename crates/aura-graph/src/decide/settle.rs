@@ -42,7 +42,8 @@ impl Work<'_, '_> {
         };
         let data = StepCompleted { output, vars, last: false, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepCompleted(data))?;
-        self.after_step(step)
+        self.after_step(step);
+        Ok(())
     }
 
     /// A step fails; its node says what follows.
@@ -71,6 +72,7 @@ impl Work<'_, '_> {
         };
         let data = StepFailed { error, then, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepFailed(data))?;
-        self.after_step(step)
+        self.after_step(step);
+        Ok(())
     }
 }

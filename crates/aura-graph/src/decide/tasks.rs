@@ -29,7 +29,8 @@ impl Work<'_, '_> {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
         // What stops starts nothing new; a repetition that only finds out what happened is not new.
         if self.stops(step) && !task.doubtful {
-            return self.after_step(step);
+            self.after_step(step);
+            return Ok(());
         }
         if self.world.gate.grant(step, &task.spec) == Grant::Wait {
             return Ok(());
@@ -156,7 +157,8 @@ impl Work<'_, '_> {
             return self.fail(step, error);
         }
         if self.stops(step) {
-            return self.after_step(step);
+            self.after_step(step);
+            return Ok(());
         }
         self.retry(step, task, asked_ms)
     }
@@ -204,7 +206,8 @@ impl Work<'_, '_> {
 
     fn park(&mut self, step: &StepPath, task: &Task, error: Option<Failure>) -> Step {
         if task.spec.on_unknown == OnUnknown::Ask {
-            return self.after_step(step);
+            self.after_step(step);
+            return Ok(());
         }
         let why = error.map_or_else(|| "its outcome was lost".to_owned(), |e| e.message);
         let message = format!("it is not known whether '{}' acted: {why}", task.spec.tool);

@@ -192,13 +192,11 @@ impl Object for Step {
     fn get_value(self: &Arc<Self>, key: &Shown) -> Option<Shown> {
         let field = key.as_str()?;
         let path = format!("steps.{}.{field}", self.id);
-        match self.context.names.step(&self.id, field) {
-            Some(val) => Some(self.context.probe.show(&val, &path)),
-            None => {
-                self.context.probe.missing(path);
-                None
-            }
+        if let Some(val) = self.context.names.step(&self.id, field) {
+            return Some(self.context.probe.show(&val, &path));
         }
+        self.context.probe.missing(path);
+        None
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -338,13 +336,11 @@ impl Object for Gathered {
             }
             Val::Data(_) => return None,
         };
-        match found {
-            Some(val) => Some(self.probe.show(val, &path)),
-            None => {
-                self.probe.missing(path);
-                None
-            }
+        if let Some(val) = found {
+            return Some(self.probe.show(val, &path));
         }
+        self.probe.missing(path);
+        None
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

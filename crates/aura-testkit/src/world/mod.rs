@@ -104,7 +104,7 @@ impl World {
     ///
     /// # Panics
     /// The flow does not load, or the start is refused.
-    pub fn start(&mut self, name: u64, source: &str, input: Value) -> RunId {
+    pub fn start(&mut self, name: u64, source: &str, input: &Value) -> RunId {
         let run = RunId(Uuid::from_u128(u128::from(name) + 1));
         loop {
             let start = start_of(name, source, input.clone(), self.disk.salt);
@@ -224,7 +224,7 @@ impl World {
         let Some(index) = self.pick(|handed| handed.acted().len()) else { return };
         let task = self.handed.take_acted(index);
         let store = Arc::clone(&self.store);
-        let message = self.outside.report(&task, &store);
+        let message = outside::report(&task, &store);
         self.note(format_args!("reports {} {} #{}", task.run, task.step, task.attempt));
         self.shard.deliver(message);
     }

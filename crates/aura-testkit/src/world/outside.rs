@@ -85,20 +85,17 @@ impl Outside {
             mark.effects += 1;
         }
     }
+}
 
-    pub(super) fn report(&self, task: &Task, store: &Arc<ModelStore>) -> Message {
-        let result = match scripted(task) {
-            Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
-            None => succeeded(output(task), store),
-        };
-        let outcome = Outcome {
-            step: task.step.clone(),
-            attempt: task.attempt,
-            call: task.spec.call,
-            result,
-        };
-        Message::Outcome { run: task.run, outcome, value: None }
-    }
+/// What a call tells when it is over.
+pub(super) fn report(task: &Task, store: &Arc<ModelStore>) -> Message {
+    let result = match scripted(task) {
+        Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
+        None => succeeded(output(task), store),
+    };
+    let outcome =
+        Outcome { step: task.step.clone(), attempt: task.attempt, call: task.spec.call, result };
+    Message::Outcome { run: task.run, outcome, value: None }
 }
 
 fn succeeded(output: Value, store: &Arc<ModelStore>) -> TaskResult {

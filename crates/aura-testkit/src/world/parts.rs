@@ -109,7 +109,6 @@ impl Fetcher for Handed {
 pub(super) struct StoreBlobs(pub(super) Arc<ModelStore>);
 
 impl StoreBlobs {
-    #[expect(clippy::type_complexity, reason = "the shape of the message that carries it")]
     pub(super) fn fetch(
         store: &Arc<ModelStore>,
         blobs: Vec<BlobRef>,

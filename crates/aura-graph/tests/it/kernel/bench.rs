@@ -86,6 +86,7 @@ impl Bench {
     }
 
     /// Presents an input that leads to a commit.
+    #[expect(clippy::needless_pass_by_value, reason = "inputs are made where they are given")]
     pub(super) fn give(&mut self, input: Input) {
         match self.decide(&input) {
             Decision::Turn(turn) => {

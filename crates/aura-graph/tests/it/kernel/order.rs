@@ -122,7 +122,7 @@ nodes:
 
 #[test]
 fn items_start_in_order_as_others_end_and_the_first_failure_stops_the_map() {
-    let source = r#"
+    let source = r"
 flow: map
 nodes:
   - id: m
@@ -130,7 +130,7 @@ nodes:
       items: [0, 1, 2, 3]
       concurrency: 2
       do: [{ id: t, tool: sim.idempotent, with: { n: $item } }]
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     bench.succeed("m[1]/t", json!(1));
     bench.fail("m[0]/t", certain(Code::NotFound));

@@ -28,13 +28,13 @@ fn answer(step: &str, verdict: ApprovalVerdict) -> Input {
     }
 }
 
-const WAITS: &str = r#"
+const WAITS: &str = r"
 flow: waits
 nodes:
   - { id: a, wait: { signal: go, timeout: 5m } }
   - { id: b, wait: { signal: go } }
 output: [$steps.a.output, $steps.b.output]
-"#;
+";
 
 #[test]
 fn signals_are_kept_in_order_and_known_by_their_id() {
@@ -101,7 +101,7 @@ fn an_approval_lets_exactly_its_call_pass() {
 
 #[test]
 fn what_is_approved_is_not_another_call() {
-    let source = r#"
+    let source = r"
 flow: changes
 vars: { amount: 40 }
 nodes:
@@ -109,7 +109,7 @@ nodes:
   - { id: change, set: { amount: 4000 } }
   - { id: ask, after: [], approval: { of: pay } }
   - { id: pay, after: [ask], tool: sim.irreversible, with: { amount: $vars.amount } }
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     bench.fire();
     bench.give(answer("ask", ApprovalVerdict::Granted));

@@ -11,7 +11,7 @@ fn cancel() -> Input {
     Input::Cancel { actor: "me".to_owned(), reason: Some("enough".to_owned()) }
 }
 
-const SIDES: &str = r#"
+const SIDES: &str = r"
 flow: sides
 nodes:
   - id: p
@@ -21,7 +21,7 @@ nodes:
         looks: [{ id: t, tool: sim.read, with: {} }]
         sleeps: [{ id: t, sleep: 1h }]
         thinks: [{ id: t, tool: sim.pure, with: {} }]
-"#;
+";
 
 #[test]
 fn cancelling_awaits_what_may_have_acted_and_starts_nothing_new() {
@@ -93,7 +93,7 @@ fn a_deadline_ends_a_node_with_all_its_tries() {
 
 #[test]
 fn a_deadline_of_a_body_awaits_what_may_have_acted() {
-    let source = r#"
+    let source = r"
 flow: late
 nodes:
   - id: m
@@ -103,7 +103,7 @@ nodes:
       items: [1, 2]
       do: [{ id: t, tool: sim.irreversible, with: { n: $item } }]
 output: $steps.m.error.code
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     bench.succeed("m[0]/t", json!(null));
     bench.fire();
