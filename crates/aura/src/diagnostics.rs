@@ -5,13 +5,15 @@ use aura_core::error::{Code, Problem};
 use aura_graph::definition::{Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
+use crate::context::Context;
+
 /// All problems of a file, each with its place in the text and what to do.
-pub(crate) fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String {
+fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for problem in &found.problems {
-        let reports = report(name, source, problem);
-        out.push_str(&renderer.render(&reports));
+        let drawn = drawing(name, source, problem);
+        out.push_str(&renderer.render(&drawn));
         out.push_str("\n\n");
     }
     if found.omitted > 0 {
@@ -20,7 +22,7 @@ pub(crate) fn render(name: &str, source: &str, found: &Diagnostics, color: bool)
     out
 }
 
-fn report<'a>(name: &'a str, source: &'a str, problem: &'a Diagnostic) -> Vec<Group<'a>> {
+fn drawing<'a>(name: &'a str, source: &'a str, problem: &'a Diagnostic) -> Vec<Group<'a>> {
     let end = problem.span.end.max(problem.span.start);
     let annotation = AnnotationKind::Primary.span(problem.span.start..end);
     let snippet = Snippet::source(source).path(name).line_start(1).annotation(annotation);
@@ -48,9 +50,22 @@ pub(crate) fn document(name: &str, found: &Diagnostics) -> Value {
 }
 
 /// The one-line summary that follows the drawings.
-pub(crate) fn summary(name: &str, found: &Diagnostics) -> Problem {
+fn summary(name: &str, found: &Diagnostics) -> Problem {
     let count = found.problems.len() + found.omitted;
     let problems = if count == 1 { "problem" } else { "problems" };
     Problem::new(Code::FlowInvalid, format!("{name} has {count} {problems}"))
         .next(format!("mend the file, then: aura validate {name}"))
+}
+
+/// Tells all problems of a file: drawn for people, as one document for programs.
+pub(crate) fn report(context: &Context, name: &str, source: &str, found: &Diagnostics) {
+    let problem = summary(name, found);
+    if context.out.json {
+        let mut error = json!(problem);
+        error["details"] = document(name, found);
+        return context.out.document(&json!({ "error": error }));
+    }
+    context.out.note(render(name, source, found, context.out.note_color()).trim_end());
+    context.out.note("");
+    context.out.problem(&problem);
 }

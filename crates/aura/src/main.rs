@@ -3,19 +3,33 @@
 //! This file says how a command comes to its exit code. What each command does is in `commands/`, one file each;
 //! where concrete types meet is in `wire.rs`; everything that is printed goes through `output.rs`.
 
+mod answering;
+mod background;
 mod blobs;
 mod cli;
 mod commands;
 mod context;
 mod describe;
 mod diagnostics;
+mod door;
 mod exit;
+mod follow;
+mod handing;
+mod input;
 mod ledger;
+mod live;
+mod needs;
+mod order;
 mod output;
+mod owner;
 mod pages;
 mod parameters;
+mod performing;
+mod report;
 mod resolve;
 mod secrets;
+mod signals;
+mod socket;
 mod suggest;
 mod wire;
 

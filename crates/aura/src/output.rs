@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::time::Millis;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// When to use colour.
@@ -89,6 +89,11 @@ impl Output {
         self.color
     }
 
+    /// Whether standard error takes colours.
+    pub(crate) fn note_color(&self) -> bool {
+        self.note_color
+    }
+
     /// Whether whoever read standard output has gone away.
     pub(crate) fn closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
@@ -141,8 +146,30 @@ impl Output {
         } else {
             ContentArrangement::Disabled
         });
-        table.set_header(headings.iter().copied());
+        if self.color {
+            table.enforce_styling();
+        }
+        table.set_header(headings.iter().map(|text| self.cell(Tone::Faint, text)));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         table
+    }
+
+    /// A cell of a table in a tone; the table counts what is seen, not what colours it.
+    pub(crate) fn cell(&self, tone: Tone, text: impl Display) -> Cell {
+        let cell = Cell::new(text);
+        if !self.color {
+            return cell;
+        }
+        match tone {
+            Tone::Strong => cell.add_attribute(Attribute::Bold),
+            Tone::Faint => cell.add_attribute(Attribute::Dim),
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Bad => cell.fg(Color::Red),
+            Tone::Warn => cell.fg(Color::Yellow),
+            Tone::Busy => cell.fg(Color::Cyan),
+        }
     }
 
     /// Prints a problem: for people on standard error, with `--json` as one document on standard output.

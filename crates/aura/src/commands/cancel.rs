@@ -1,19 +1,27 @@
-//! `aura cancel`: cancelling a run.
+//! `aura cancel`: ending a run.
 
-use aura_core::error::{Code, Problem};
+use aura_core::error::Problem;
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::handing::hand_in;
+use crate::resolve;
+use crate::socket::protocol::Ask;
 
 /// Arguments of `aura cancel`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
-    pub(crate) run: String,
+    run: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let run = resolve::run(&*context.reader()?.store, &args.run)?.run;
+    let ask = Ask::Cancel { actor: context.actor.clone(), reason: args.reason };
+    hand_in(context, run, &ask, "cancelling is asked for")
 }

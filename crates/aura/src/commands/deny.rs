@@ -1,19 +1,14 @@
 //! `aura deny`: saying no to an approval.
 
-use aura_core::error::{Code, Problem};
+use aura_core::error::Problem;
+use aura_core::input::ApprovalVerdict;
 
+use super::approve;
+pub(crate) use super::approve::Args;
 use crate::context::Context;
 use crate::exit::Exit;
 
-/// Arguments of `aura deny`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The run, or the start of its id.
-    #[arg(value_name = "RUN")]
-    pub(crate) run: String,
-}
-
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    approve::answer(context, args, ApprovalVerdict::Denied)
 }

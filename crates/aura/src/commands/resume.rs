@@ -1,22 +1,111 @@
-//! `aura resume`: going on with runs.
+//! `aura resume`: going on with runs that were interrupted.
 
-use aura_core::error::{Code, Problem};
+use aura_core::error::Problem;
+use aura_core::id::RunId;
+use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::door::Door;
 use crate::exit::Exit;
+use crate::follow::End;
+use crate::output::Tone;
+use crate::performing::{Session, Shown, unfinished};
+use crate::{report, resolve};
 
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN", required_unless_present = "all")]
-    pub(crate) run: Option<String>,
+    run: Option<String>,
     /// Every run that has not ended.
     #[arg(long, conflicts_with = "run")]
-    pub(crate) all: bool,
+    all: bool,
+    /// Grant every approval that is asked for; that is recorded.
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    // Looked up first, so that a mistyped id neither makes a store nor takes its lock.
+    let store = context.reader()?.store;
+    let one = args.run.map(|prefix| resolve::run(&*store, &prefix)).transpose()?;
+    drop(store);
+    let mut session = Session::new(context, Door::open(context, true)?, args.yes)?;
+    match one {
+        Some(row) => one_run(context, session, row.run),
+        None => {
+            let runs = unfinished(&session.door)?;
+            let mut exits = Vec::new();
+            let mut documents = Vec::new();
+            perform_all(context, &mut session, &runs)?;
+            let mut stopped = None;
+            for run in &runs {
+                let (end, exit, document) = one_of_all(context, &mut session, *run)?;
+                exits.push(exit);
+                documents.push(document);
+                if end == End::Stopped {
+                    stopped = Some(*run);
+                    break;
+                }
+            }
+            if context.out.json {
+                context.out.document(&json!({ "runs": documents }));
+            } else if runs.is_empty() {
+                context.out.line("every run has ended");
+            }
+            session.leave(stopped)?;
+            Ok(worst(&exits))
+        }
+    }
+}
+
+fn one_run(context: &Context, mut session: Session<'_>, run: RunId) -> Result<Exit, Problem> {
+    perform_all(context, &mut session, &[run])?;
+    let (end, seen) = session.see(run, Shown::FromNow)?;
+    let exit = session.tell(&seen)?;
+    session.tell_of_others()?;
+    session.leave((end == End::Stopped).then_some(run))?;
+    Ok(exit)
+}
+
+fn perform_all(
+    context: &Context,
+    session: &mut Session<'_>,
+    runs: &[RunId],
+) -> Result<(), Problem> {
+    for run in runs {
+        while session.door.perform(*run, false)?.is_none() {
+            session.door = Door::open(context, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// They go on all at once; they are shown one after the other.
+fn one_of_all(
+    context: &Context,
+    session: &mut Session<'_>,
+    run: RunId,
+) -> Result<(End, Exit, Value), Problem> {
+    if !context.out.json && !context.quiet {
+        context.out.line(context.out.paint(Tone::Strong, format_args!("run {run}")));
+    }
+    let (end, seen) = session.see(run, Shown::FromNow)?;
+    let blobs = session.door.blobs();
+    let document = match context.out.json {
+        true => report::document(&seen, &blobs)?,
+        false => {
+            report::print(context, &seen, &blobs)?;
+            Value::Null
+        }
+    };
+    Ok((end, report::exit(&seen), document))
+}
+
+/// A failure counts more than somebody's being waited for, and that more than success.
+fn worst(exits: &[Exit]) -> Exit {
+    let order = [Exit::Failed, Exit::Waiting];
+    order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Done)
 }

@@ -1,19 +1,229 @@
-//! `aura run`: running a flow.
+//! `aura run`: starting a flow and seeing it through.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
+use aura_core::id::{RunId, TenantId};
+use aura_core::limits;
+use aura_core::schema::Schema;
+use aura_core::task::Permissions;
+use aura_graph::{Flow, definition};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::context::Context;
+use crate::diagnostics;
+use crate::door::Door;
 use crate::exit::Exit;
+use crate::follow::End;
+use crate::input::{self, Given};
+use crate::order::Order;
+use crate::performing::{Session, Shown};
+use crate::socket::protocol::Taken;
+use crate::{background, wire};
 
 /// Arguments of `aura run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The flow file.
     #[arg(value_name = "FLOW")]
-    pub(crate) flow: std::path::PathBuf,
+    flow: PathBuf,
+    /// The input: JSON, @FILE, or - for standard input.
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    input: Option<String>,
+    /// A field of the input; the value is JSON, or else text. Dots lead into objects.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    fields: Vec<String>,
+    /// A name for this run: the same flow and key again is the same run.
+    #[arg(long)]
+    key: Option<String>,
+    /// A label, to find the run by.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// A folder that the flow's files must lie in; otherwise the working directory.
+    #[arg(long = "root", value_name = "DIR")]
+    roots: Vec<PathBuf>,
+    /// A loopback or private host that may be called.
+    #[arg(long = "allow-net", value_name = "HOST[:PORT]")]
+    allow_net: Vec<String>,
+    /// Hand the run to a process in the background, and print its id.
+    #[arg(long)]
+    detach: bool,
+    /// Grant every approval that this run asks for; that is recorded.
+    #[arg(long, conflicts_with = "detach")]
+    yes: bool,
 }
 
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let (detach, yes) = (args.detach, args.yes);
+    let Some(order) = order(context, args)? else { return Ok(Exit::Usage) };
+    if detach {
+        return detached(context, &order);
+    }
+    let mut session = Session::new(context, Door::open(context, true)?, yes)?;
+    let taken = start(context, &mut session.door, &order, false)?;
+    if !context.out.json && !context.quiet && taken.accepted.already {
+        context.out.note(format_args!("the key names run {}, which was there before", order.run));
+    }
+    let shown = if taken.accepted.already { Shown::FromNow } else { Shown::FromTheStart };
+    let (end, seen) = session.see(order.run, shown)?;
+    let exit = session.tell(&seen)?;
+    session.tell_of_others()?;
+    session.leave((end == End::Stopped).then_some(order.run))?;
+    Ok(exit)
+}
+
+/// Starts the run at whoever owns the store; an owner that leaves before it answers is followed by another.
+fn start(
+    context: &Context,
+    door: &mut Door,
+    order: &Order,
+    detached: bool,
+) -> Result<Taken, Problem> {
+    loop {
+        if let Some(taken) = door.start(order, detached)? {
+            return Ok(taken);
+        }
+        *door = if detached { background::door(context)? } else { Door::open(context, true)? };
+        // The answer may be what was lost, not the start.
+        if crate::resolve::run(&*door.store(), &order.run.to_string()).is_ok()
+            && let Some(taken) = door.perform(order.run, detached)?
+        {
+            return Ok(taken);
+        }
+    }
+}
+
+fn detached(context: &Context, order: &Order) -> Result<Exit, Problem> {
+    let mut door = background::door(context)?;
+    let taken = start(context, &mut door, order, true)?;
+    if context.out.json {
+        let accepted = taken.accepted;
+        context.out.document(&json!({
+            "run_id": order.run, "status": accepted.status, "already": accepted.already,
+        }));
+    } else {
+        context.out.line(order.run);
+    }
+    Ok(Exit::Done)
+}
+
+/// What the command line asks for; `None` if the flow is wrong, which is told by then.
+fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
+    let source = read_flow(&args.flow)?;
+    let name = args.flow.display().to_string();
+    let flow = match definition::load(&source, &wire::catalog()) {
+        Ok(flow) => flow,
+        Err(found) => {
+            diagnostics::report(context, &name, &source, &found);
+            return Ok(None);
+        }
+    };
+    let given = gather(&flow, args.input.as_deref(), &args.fields)?;
+    let run = match &args.key {
+        Some(key) => {
+            input::check_name("--key", key)?;
+            RunId::keyed(TenantId::LOCAL, &flow.name, key)
+        }
+        None => RunId(Uuid::now_v7()),
+    };
+    Ok(Some(Order {
+        run,
+        source,
+        input: given.value,
+        wide: given.wide,
+        key: args.key,
+        labels: labels(&args.labels)?,
+        permissions: Permissions { roots: roots(&args.roots)?, allow_net: args.allow_net },
+        actor: context.actor.clone(),
+    }))
+}
+
+/// The text of a flow file.
+pub(crate) fn read_flow(path: &Path) -> Result<String, Problem> {
+    let shown = path.display();
+    let failed = |why: String| {
+        Problem::new(Code::Usage, format!("{shown} can't be read: {why}"))
+            .next("aura new flow.yaml")
+    };
+    let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
+    let mut source = String::new();
+    // One byte more than allowed, so that the loader sees that it is too long and says so.
+    let read = file.take(limits::FLOW_FILE_BYTES as u64 + 1).read_to_string(&mut source);
+    read.map_err(|e| failed(e.to_string()))?;
+    Ok(source)
+}
+
+/// The input, checked against what the flow says of it.
+fn gather(flow: &Flow, json: Option<&str>, fields: &[String]) -> Result<Given, Problem> {
+    let mut given = match json {
+        Some(text) => input::json("--input", text)?,
+        None => Given::default(),
+    };
+    for field in fields {
+        input::set(&mut given, field)?;
+    }
+    if given.value.is_null() && json.is_none() {
+        given.value = Value::Object(Map::new());
+    }
+    input::check_size("the input", &given.value)?;
+    let Some(schema) = &flow.input else { return Ok(given) };
+    let schema = Schema::compile(schema).map_err(|why| {
+        Problem::new(Code::FlowInvalid, format!("the input schema of the flow is none: {why}"))
+    })?;
+    let violations = schema.violations(&given.value);
+    if violations.is_empty() {
+        return Ok(given);
+    }
+    let lines: Vec<_> = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    let what = format!("the input does not fit flow '{}':{}", flow.name, lines.concat());
+    Err(Problem::new(Code::InvalidInput, what)
+        .kept("nothing was started")
+        .next("give fields with --set FIELD=VALUE, or all of it with --input JSON"))
+}
+
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Problem> {
+    let mut labels = BTreeMap::new();
+    for label in given {
+        let Some((key, value)) = label.split_once('=') else {
+            let what = format!("--label '{label}' has no key and value");
+            return Err(Problem::new(Code::Usage, what).next("--label KEY=VALUE"));
+        };
+        input::check_name("the key of a label", key)?;
+        if value.len() > limits::NAME_BYTES {
+            let what =
+                format!("the value of label '{key}' has more than {} bytes", limits::NAME_BYTES);
+            return Err(Problem::new(Code::Usage, what));
+        }
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    if labels.len() > limits::LABELS {
+        let what = format!("{} labels; a run takes at most {}", labels.len(), limits::LABELS);
+        return Err(Problem::new(Code::LimitExceeded, what));
+    }
+    Ok(labels)
+}
+
+/// Absolute folders, since whoever performs the run may stand elsewhere.
+fn roots(given: &[PathBuf]) -> Result<Vec<String>, Problem> {
+    let here = [PathBuf::from(".")];
+    let given = if given.is_empty() { &here[..] } else { given };
+    let mut roots = Vec::new();
+    for root in given {
+        let shown = root.display();
+        let failed = |why: String| {
+            Problem::new(Code::Usage, format!("--root {shown}: {why}"))
+                .next("name a folder that is there")
+        };
+        let path = root.canonicalize().map_err(|e| failed(e.to_string()))?;
+        if !path.is_dir() {
+            return Err(failed("it is not a folder".to_owned()));
+        }
+        let text = path.to_str().ok_or_else(|| failed("its name is not text".to_owned()))?;
+        roots.push(text.to_owned());
+    }
+    Ok(roots)
 }

@@ -1,19 +1,162 @@
-//! `aura settle`: saying what became of an effect in doubt.
+//! `aura effects settle`: saying what became of an effect in doubt.
 
-use aura_core::error::{Code, Problem};
+use std::sync::Arc;
+
+use aura_core::data::Data;
+use aura_core::error::{Code, Failure, Problem};
+use aura_core::event::Settlement;
+use aura_core::ports::{RunQuery, RunStatus, Store};
+use aura_core::schema::Schema;
+use aura_core::task::TaskSpec;
+use aura_core::{RunId, StepPath};
+use aura_graph::Run;
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::follow::read_once;
+use crate::handing::hand_in;
+use crate::input;
+use crate::resolve::unreadable;
+use crate::socket::protocol::Ask;
 
-/// Arguments of `aura settle`.
+/// Arguments of `aura effects settle`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The start of the effect's key.
     #[arg(value_name = "KEY")]
-    pub(crate) key: String,
+    key: String,
+    #[command(flatten)]
+    outcome: Outcome,
+    /// What it gave back, as its tool would have: JSON, @FILE, or - for standard input.
+    #[arg(
+        long,
+        value_name = "JSON|@FILE|-",
+        requires = "succeeded",
+        required_if_eq("succeeded", "true")
+    )]
+    output: Option<String>,
+    /// What the failure says.
+    #[arg(long, value_name = "TEXT", requires = "failed")]
+    message: Option<String>,
+    /// How it is known.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one flag for each of three outcomes, of which one is given"
+)]
+struct Outcome {
+    /// It happened.
+    #[arg(long)]
+    succeeded: bool,
+    /// It did not happen, and its step fails.
+    #[arg(long)]
+    failed: bool,
+    /// It did not happen, and shall be tried again.
+    #[arg(long)]
+    retry: bool,
+}
+
+/// An effect in doubt.
+struct InDoubt {
+    run: Run,
+    step: StepPath,
+    spec: Arc<TaskSpec>,
 }
 
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let store: Arc<dyn Store> = context.reader()?.store;
+    let found = find(&store, &args.key)?;
+    let outcome = match (&args.outcome, &args.output) {
+        (Outcome { succeeded: true, .. }, Some(output)) => {
+            let output = input::json("--output", output)?.value;
+            check_output(&*store, &found, &output)?;
+            Settlement::Succeeded(Data::from(output))
+        }
+        (Outcome { retry: true, .. }, _) => Settlement::Retry,
+        _ => {
+            let said =
+                args.message.unwrap_or_else(|| format!("{} says that it failed", context.actor));
+            Settlement::Failed(Failure::certain(Code::Internal, said))
+        }
+    };
+    let said = match &outcome {
+        Settlement::Succeeded(_) => "happened",
+        Settlement::Failed(_) => "did not happen",
+        Settlement::Retry => "did not happen and is tried again",
+    };
+    let said = format!("it is recorded that {} at {} {said}", found.spec.tool, found.step);
+    let key = found.spec.key;
+    let ask = Ask::Settle { key, outcome, actor: context.actor.clone(), reason: args.reason };
+    hand_in(context, found.run.id, &ask, &said)
+}
+
+/// The one effect in doubt whose key starts so.
+fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<InDoubt, Problem> {
+    let prefix = prefix.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for run in runs_in_doubt(store)? {
+        let run = read_once(store, run)?;
+        for (step, task) in run.in_doubt() {
+            if task.spec.key.to_string().starts_with(&prefix) {
+                let (step, spec) = (step.clone(), Arc::clone(&task.spec));
+                found.push(InDoubt { run: run.clone(), step, spec });
+            }
+        }
+    }
+    if found.len() > 1 {
+        let mut what = format!("several effects in doubt have a key that starts with '{prefix}':");
+        for InDoubt { run, step, spec } in &found {
+            what.push_str(&format!(
+                "\n  {}  {}  {} of run {}",
+                spec.key.short(),
+                spec.tool,
+                step,
+                run.id
+            ));
+        }
+        return Err(Problem::new(Code::AmbiguousId, what).next("type more of the key"));
+    }
+    found.pop().ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            format!("no effect in doubt has a key that starts with '{prefix}'"),
+        )
+        .next("aura effects")
+    })
+}
+
+fn runs_in_doubt(store: &Arc<dyn Store>) -> Result<Vec<RunId>, Problem> {
+    let query = RunQuery {
+        statuses: RunStatus::ALL.into_iter().filter(|status| !status.closed()).collect(),
+        limit: usize::MAX >> 1,
+        ..RunQuery::default()
+    };
+    let rows = store.runs(&query).map_err(|e| unreadable(&e))?;
+    Ok(rows.iter().filter(|row| row.in_doubt > 0).map(|row| row.run).collect())
+}
+
+/// What a person gives for a tool's output must look like it: the flow's later steps rely on that.
+fn check_output(store: &dyn Store, found: &InDoubt, output: &Value) -> Result<(), Problem> {
+    input::check_size("the output", output)?;
+    let Some(started) = &found.run.started else { return Ok(()) };
+    let flow = aura_engine::load_flow(store, &started.flow)?;
+    let Some(tool) = flow.tools.get(&found.spec.tool) else { return Ok(()) };
+    let Ok(schema) = Schema::compile(&tool.output) else { return Ok(()) };
+    let violations = schema.violations(output);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    let what = format!("the output is not one of {}:{}", found.spec.tool, lines.concat());
+    Err(Problem::new(Code::InvalidInput, what)
+        .kept("the effect is still in doubt")
+        .next(format!("aura tools show {}", found.spec.tool)))
 }

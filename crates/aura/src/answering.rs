@@ -1,0 +1,198 @@
+//! Answering approvals from the process that follows a run: all of them (`--yes`), or by asking the person at the
+//! terminal.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
+use std::sync::mpsc::{Receiver, channel};
+
+use aura_core::data::Data;
+use aura_core::error::{Code, Problem};
+use aura_core::event::ApprovalRequested;
+use aura_core::hash::Hash;
+use aura_core::input::ApprovalVerdict;
+use aura_core::path::StepPath;
+use aura_graph::Run;
+
+use crate::context::Context;
+use crate::door::Door;
+use crate::live::View;
+use crate::output::{Tone, plain};
+use crate::socket::protocol::Ask;
+
+/// Lines shown of what is approved.
+const SHOWN_LINES: usize = 20;
+
+/// Who answers approvals.
+#[derive(Debug)]
+pub(crate) enum Answering {
+    /// Nobody here.
+    Nobody,
+    /// Everything is granted.
+    Yes,
+    /// The person at the terminal.
+    Person(Person),
+}
+
+/// A person at the terminal, and the question that is open.
+#[derive(Debug)]
+pub(crate) struct Person {
+    lines: Receiver<String>,
+    open: Option<Question>,
+    /// Questions that the person left for later.
+    later: BTreeSet<(StepPath, Hash)>,
+}
+
+#[derive(Debug)]
+struct Question {
+    step: StepPath,
+    action: Hash,
+    /// The answer, once it is given and only the reason is missing.
+    verdict: Option<ApprovalVerdict>,
+}
+
+impl Answering {
+    /// Who answers, by what the person asked for and where this process runs.
+    pub(crate) fn fitting(context: &Context, yes: bool) -> Self {
+        if yes {
+            return Self::Yes;
+        }
+        let terminal = context.out.terminal && std::io::stdin().is_terminal();
+        if !terminal || context.out.json || context.quiet {
+            return Self::Nobody;
+        }
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self::Person(Person { lines, open: None, later: BTreeSet::new() })
+    }
+
+    /// Answers what can be answered; gives back whether a question is open on the screen.
+    pub(crate) fn turn(
+        &mut self,
+        context: &Context,
+        run: &Run,
+        door: &mut Door,
+        view: &mut View,
+    ) -> Result<bool, Problem> {
+        match self {
+            Self::Nobody => Ok(false),
+            Self::Yes => {
+                let asked = run.approvals.iter();
+                let asked: Vec<_> = asked.map(|(step, a)| (step.clone(), a.action)).collect();
+                for (step, action) in asked {
+                    let reason = Some("--yes".to_owned());
+                    answer(context, run, door, (step, action, ApprovalVerdict::Granted, reason))?;
+                }
+                // What was just answered shows as open until its commit is read.
+                Ok(!run.approvals.is_empty())
+            }
+            Self::Person(person) => person.turn(context, run, door, view),
+        }
+    }
+}
+
+impl Person {
+    fn turn(
+        &mut self,
+        context: &Context,
+        run: &Run,
+        door: &mut Door,
+        view: &mut View,
+    ) -> Result<bool, Problem> {
+        let still = |question: &Question| {
+            run.approvals.get(&question.step).is_some_and(|asked| asked.action == question.action)
+        };
+        if self.open.as_ref().is_some_and(|question| !still(question)) {
+            self.open = None;
+            context.out.line("\n(this was answered elsewhere, or is no longer asked)");
+        }
+        if self.open.is_none() {
+            let due = run
+                .approvals
+                .iter()
+                .find(|(step, asked)| !self.later.contains(&((*step).clone(), asked.action)));
+            let Some((step, asked)) = due else { return Ok(false) };
+            view.clear();
+            // What was typed before the question was seen is no answer to it.
+            while self.lines.try_recv().is_ok() {}
+            show(context, step, asked);
+            self.open = Some(Question { step: step.clone(), action: asked.action, verdict: None });
+        }
+        let Ok(line) = self.lines.try_recv() else { return Ok(true) };
+        self.take(context, run, door, line.trim())?;
+        Ok(self.open.is_some())
+    }
+
+    fn take(
+        &mut self,
+        context: &Context,
+        run: &Run,
+        door: &mut Door,
+        line: &str,
+    ) -> Result<(), Problem> {
+        let Some(question) = &mut self.open else { return Ok(()) };
+        if let Some(verdict) = question.verdict {
+            let reason = (!line.is_empty()).then(|| line.to_owned());
+            let given = (question.step.clone(), question.action, verdict, reason);
+            self.open = None;
+            return answer(context, run, door, given);
+        }
+        match line.to_ascii_lowercase().as_str() {
+            "y" | "yes" => question.verdict = Some(ApprovalVerdict::Granted),
+            "n" | "no" => question.verdict = Some(ApprovalVerdict::Denied),
+            "l" | "later" => {
+                self.later.insert((question.step.clone(), question.action));
+                self.open = None;
+                return Ok(());
+            }
+            // An empty line may be a slip; a no would end the run.
+            _ => {
+                context.out.write("  y, n or l (later): ");
+                return Ok(());
+            }
+        }
+        context.out.write("  reason (may be empty): ");
+        Ok(())
+    }
+}
+
+fn show(context: &Context, step: &StepPath, asked: &ApprovalRequested) {
+    let out = &context.out;
+    out.line(format_args!("{} {}", out.paint(Tone::Warn, "?"), plain(&asked.message)));
+    out.line(out.paint(Tone::Faint, format_args!("  asked at {step}")));
+    let shown = match &asked.shows {
+        Data::Json(value) if value.is_null() => String::new(),
+        Data::Json(value) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        Data::Blob(blob) => format!("({} bytes; aura why shows them)", blob.bytes),
+    };
+    for line in shown.lines().take(SHOWN_LINES) {
+        out.line(format_args!("  {}", plain(line)));
+    }
+    if shown.lines().count() > SHOWN_LINES {
+        out.line("  …");
+    }
+    out.write("  approve? [y/n, l = later]: ");
+}
+
+fn answer(
+    context: &Context,
+    run: &Run,
+    door: &mut Door,
+    (step, action, verdict, reason): (StepPath, Hash, ApprovalVerdict, Option<String>),
+) -> Result<(), Problem> {
+    let actor = context.actor.clone();
+    let ask = Ask::Approval { step, verdict, action: Some(action), actor, reason };
+    match door.input(run.id, &ask) {
+        Ok(_) => Ok(()),
+        // Somebody else was quicker, or the question changed; the next look at the run tells.
+        Err(problem) => match problem.code {
+            Code::NotWaiting | Code::ApprovalMismatch | Code::RunClosed => Ok(()),
+            _ => Err(problem),
+        },
+    }
+}

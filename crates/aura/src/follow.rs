@@ -1,0 +1,222 @@
+//! Following a run to its end, or to where it needs somebody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aura_core::error::{Code, Problem};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::ports::{Clock, Store};
+use aura_graph::Run;
+use aura_graph::state::fold_commit;
+
+use crate::answering::Answering;
+use crate::context::Context;
+use crate::door::Door;
+use crate::live::View;
+use crate::live::model::Model;
+use crate::resolve::unreadable;
+use crate::signals::Stop;
+use crate::wire::SystemClock;
+
+/// Commits read at once.
+const PAGE: usize = 512;
+/// How often something moves on the screen.
+const FRAME: Duration = Duration::from_millis(80);
+/// How long nothing may happen before it is asked why.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long a store may take nothing before it is given up.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// Where following a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The run ended.
+    Closed,
+    /// Nothing can happen without a person or a signal.
+    Waiting,
+    /// Somebody asked to leave.
+    Stopped,
+}
+
+/// A run as it is read from the store, commit by commit.
+pub(crate) struct Follower {
+    /// The run as its history adds up.
+    pub(crate) run: Run,
+    head: Hash,
+    model: Model,
+    view: View,
+}
+
+impl Follower {
+    /// Follows a run, showing what happens from now on.
+    pub(crate) fn new(run: RunId, view: View) -> Self {
+        Self { run: Run::new(run), head: Hash::ZERO, model: Model::default(), view }
+    }
+
+    /// Reads what there is without showing it.
+    pub(crate) fn skip_history(&mut self, store: &dyn Store) -> Result<(), Problem> {
+        self.read(store, &mut |_, _, _, _| {})?;
+        self.model.finished.clear();
+        Ok(())
+    }
+
+    /// Reads what is new, and shows it; gives back whether there was anything.
+    fn catch_up(&mut self, context: &Context, store: &dyn Store) -> Result<bool, Problem> {
+        let mut view = std::mem::replace(&mut self.view, View::Nothing);
+        let read = self.read(store, &mut |model, at, event, done| {
+            view.before(context, model, at, event);
+            if done {
+                view.draw(context, model, SystemClock.now());
+            }
+        });
+        self.view = view;
+        read
+    }
+
+    fn read(
+        &mut self,
+        store: &dyn Store,
+        show: &mut dyn FnMut(&mut Model, aura_core::Millis, &aura_core::Event, bool),
+    ) -> Result<bool, Problem> {
+        let mut any = false;
+        loop {
+            let from = self.run.events + 1;
+            let page = store.read(self.run.id, from, PAGE).map_err(|e| unreadable(&e))?;
+            let last = page.len() < PAGE;
+            for commit in page {
+                any = true;
+                let damaged = |why: String| {
+                    Problem::new(Code::ChainBroken, format!("run {}: {why}", commit.header.run))
+                        .next("aura store check")
+                };
+                fold_commit(&mut self.run, &mut self.head, &commit)
+                    .map_err(|e| damaged(e.to_string()))?;
+                let events = commit.events().map_err(|e| damaged(e.to_string()))?;
+                for event in &events {
+                    show(&mut self.model, commit.header.at, event, false);
+                    self.model.apply(commit.header.at, event);
+                }
+                // A long history is drawn as it comes, so that what ended does not pile up.
+                if let Some(event) = events.last().filter(|_| self.model.finished.len() > PAGE) {
+                    show(&mut self.model, commit.header.at, event, true);
+                }
+            }
+            if last {
+                return Ok(any);
+            }
+        }
+    }
+
+    /// Whether nothing can happen without a person or a signal.
+    fn stuck(&self) -> bool {
+        self.run.events > 0 && self.run.idle() && self.run.timers.first().is_none()
+    }
+
+    /// Follows the run until it ends, needs somebody, or somebody asks to leave.
+    pub(crate) fn follow(
+        &mut self,
+        context: &Context,
+        door: &mut Door,
+        answering: &mut Answering,
+        stop: &Stop,
+    ) -> Result<End, Problem> {
+        let mut bell = 0;
+        let mut quiet = Quiet::new();
+        loop {
+            if self.catch_up(context, &*door.store())? {
+                quiet = Quiet::new();
+            }
+            if self.run.closed() {
+                self.finish(context);
+                return Ok(End::Closed);
+            }
+            if stop.asked() {
+                self.finish(context);
+                return Ok(End::Stopped);
+            }
+            let asking = answering.turn(context, &self.run, door, &mut self.view)?;
+            if !asking && self.stuck() {
+                self.finish(context);
+                return Ok(End::Waiting);
+            }
+            if !asking {
+                self.view.draw(context, &mut self.model, SystemClock.now());
+            }
+            if quiet.too_long() && !self.check(context, door, &mut quiet)? {
+                self.move_on(context, door, stop)?;
+            }
+            bell = door.wait(bell, FRAME);
+        }
+    }
+
+    fn finish(&mut self, context: &Context) {
+        self.view.draw(context, &mut self.model, SystemClock.now());
+        self.view.clear();
+    }
+
+    /// Asks why nothing happens; false if the owner left.
+    fn check(
+        &mut self,
+        context: &Context,
+        door: &mut Door,
+        quiet: &mut Quiet,
+    ) -> Result<bool, Problem> {
+        quiet.asked = Instant::now();
+        let Some(trouble) = door.trouble(self.run.id) else { return Ok(false) };
+        let Some(problem) = trouble else {
+            quiet.trouble = None;
+            return Ok(true);
+        };
+        let passes = matches!(problem.code, Code::StoreFull | Code::Busy);
+        let since = *quiet.trouble.get_or_insert_with(Instant::now);
+        if !passes || since.elapsed() > STALLED {
+            self.view.clear();
+            return Err(problem);
+        }
+        if !quiet.warned {
+            quiet.warned = true;
+            self.view.warn(context, &problem);
+        }
+        Ok(true)
+    }
+
+    /// The owner left: takes its place or asks the next one, and goes on with the run.
+    fn move_on(&mut self, context: &Context, door: &mut Door, stop: &Stop) -> Result<(), Problem> {
+        loop {
+            *door = Door::open(context, true)?;
+            if stop.asked() || door.perform(self.run.id, false)?.is_some() {
+                break;
+            }
+        }
+        if door.owns() && !context.quiet && !context.out.json {
+            self.view.say(context, "the process that performed this run has left; going on here");
+        }
+        Ok(())
+    }
+}
+
+/// How long nothing happened, and why.
+struct Quiet {
+    since: Instant,
+    asked: Instant,
+    trouble: Option<Instant>,
+    warned: bool,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        Self { since: Instant::now(), asked: Instant::now(), trouble: None, warned: false }
+    }
+
+    fn too_long(&self) -> bool {
+        self.since.elapsed() > QUIET && self.asked.elapsed() > QUIET
+    }
+}
+
+/// Reads a run once, as it stands.
+pub(crate) fn read_once(store: &Arc<dyn Store>, run: RunId) -> Result<Run, Problem> {
+    let mut follower = Follower::new(run, View::Nothing);
+    follower.skip_history(&**store)?;
+    Ok(follower.run)
+}

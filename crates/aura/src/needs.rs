@@ -1,0 +1,53 @@
+//! What a run needs somebody to do, and what to type for it.
+
+use aura_graph::Run;
+use serde::Serialize;
+
+use crate::output::plain;
+
+/// Something that only a person or a signal can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Need {
+    /// `approval`, `signal` or `effect`.
+    pub(crate) kind: &'static str,
+    /// Where.
+    pub(crate) step: String,
+    /// What it is, for a person.
+    pub(crate) what: String,
+    /// The command to type.
+    pub(crate) command: String,
+}
+
+/// Everything that a run needs somebody to do.
+pub(crate) fn needs(run: &Run) -> Vec<Need> {
+    let id = run.id;
+    let mut needs = Vec::new();
+    for (step, asked) in run.approvals.iter() {
+        needs.push(Need {
+            kind: "approval",
+            step: step.to_string(),
+            what: format!("approval at {step}: {}", plain(&asked.message)),
+            command: format!("aura approve {id} {step}  (or deny, with --reason TEXT)"),
+        });
+    }
+    for (step, signal) in run.waits.iter() {
+        needs.push(Need {
+            kind: "signal",
+            step: step.to_string(),
+            what: format!("signal '{signal}' at {step}"),
+            command: format!("aura signal {id} {signal} --payload JSON"),
+        });
+    }
+    for (step, task) in run.in_doubt() {
+        let (key, tool) = (task.spec.key.short(), &task.spec.tool);
+        needs.push(Need {
+            kind: "effect",
+            step: step.to_string(),
+            what: format!("effect {key} at {step}: nobody knows whether {tool} happened"),
+            command: format!(
+                "aura effects settle {key} --succeeded --output JSON  (or --failed, or --retry)"
+            ),
+        });
+    }
+    needs
+}

@@ -1,0 +1,83 @@
+//! An order to start a run: what a person asked for, as it goes to whoever owns the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aura_core::canonical;
+use aura_core::data::{Data, blob_address};
+use aura_core::error::{Code, Problem};
+use aura_core::event::{FlowPin, RunStarted};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::input::Bundle;
+use aura_core::task::Permissions;
+use aura_engine::{Catalog, StartRun};
+use aura_graph::definition;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Everything that a start needs; the owner adds the salt of its store and the definitions of its tools.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The text of the flow file.
+    pub(crate) source: String,
+    /// The input.
+    pub(crate) input: Value,
+    /// JSON pointers of numbers in it that were too wide.
+    pub(crate) wide: Vec<String>,
+    /// The key of a keyed run.
+    pub(crate) key: Option<String>,
+    /// Labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// What its tools may reach.
+    pub(crate) permissions: Permissions,
+    /// Who asks.
+    pub(crate) actor: String,
+}
+
+impl Order {
+    /// The start as an engine over a store with this salt takes it.
+    pub(crate) fn into_start(self, catalog: &Catalog, salt: Hash) -> Result<StartRun, Problem> {
+        let flow = definition::load(&self.source, catalog).map_err(|found| {
+            let first = found.problems.first().map(ToString::to_string).unwrap_or_default();
+            Problem::new(Code::FlowInvalid, format!("the flow does not load at the owner: {first}"))
+                .next("aura version, here and for the process that owns the store")
+        })?;
+        let bundle = Bundle { source: self.source, tools: flow.tools.clone() };
+        let bundle = serde_json::to_value(&bundle)
+            .map_err(|e| Problem::new(Code::Internal, format!("the flow can't be pinned: {e}")))?;
+        let bundle = Bytes::from(canonical::to_vec(&bundle));
+        let started = RunStarted {
+            flow: FlowPin {
+                name: flow.name.clone(),
+                version: flow.version.clone(),
+                hash: flow.hash,
+                bundle: blob_address(salt, &bundle),
+            },
+            input: Data::from(self.input),
+            wide_numbers: self.wide,
+            key: self.key,
+            labels: self.labels,
+            seed: random()?,
+            salt: random()?,
+            flags: aura_graph::flags::CURRENT.to_vec(),
+            permissions: self.permissions,
+            vars: BTreeMap::new(),
+            actor: self.actor,
+            state: Hash::ZERO,
+        };
+        Ok(StartRun { started, bundle, flow: Arc::new(flow), perform: true })
+    }
+}
+
+/// 32 bytes that nobody can guess.
+fn random() -> Result<Hash, Problem> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| {
+        Problem::new(Code::Internal, format!("the system gives no random bytes: {e}"))
+    })?;
+    Ok(Hash(bytes))
+}

@@ -1,0 +1,203 @@
+//! Owning the store: the engine, the socket, and the trees of runs that this process performs.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aura_core::error::Problem;
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::ports::{Mark, RunQuery, Store};
+use aura_engine::{Accepted, Catalog, Engine, Handle};
+use aura_store::{Access, Opened};
+use tokio::runtime::Runtime;
+
+use crate::context::Context;
+use crate::order::Order;
+use crate::socket::protocol::{Answer, Ask, Request, Taken};
+use crate::socket::server::Server;
+use crate::wire;
+
+/// How long those who ask at the last moment are awaited.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A process's ownership of a store; ends with [`Owner::leave`].
+#[derive(Debug)]
+pub(crate) struct Owner {
+    opened: Opened,
+    desk: Arc<Desk>,
+    engine: Engine,
+    server: Option<Server>,
+    runtime: Runtime,
+}
+
+/// Where requests come in, from this process and from others.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    handle: Handle,
+    catalog: Catalog,
+    salt: Hash,
+    /// Runs that this process performs, and whether nobody watches them.
+    trees: Mutex<BTreeMap<RunId, bool>>,
+    /// Requests from outside that are being answered.
+    busy: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl Owner {
+    /// Takes the store and starts its engine; with `serve` others can ask for things meanwhile.
+    pub(crate) fn start(context: &Context, serve: bool) -> Result<Self, Problem> {
+        let is_new = !context.dir.join("aura.db").exists();
+        let opened = aura_store::open(&context.dir, Access::Owner)?;
+        if is_new && !context.quiet {
+            context.out.note(format_args!("runs are kept in {}", context.dir.display()));
+        }
+        let runtime = wire::runtime()?;
+        let catalog = wire::catalog();
+        let engine = wire::engine(context, &opened, catalog.clone(), &runtime)?;
+        let desk = Arc::new(Desk {
+            handle: engine.handle().clone(),
+            catalog,
+            salt: opened.store.salt(),
+            trees: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let server = match serve {
+            true => Some(Server::start(&context.dir, Arc::clone(&desk), &runtime)?),
+            false => None,
+        };
+        if let Some(server) = &server {
+            opened.store.announce(Some(server.path()))?;
+        }
+        Ok(Self { opened, desk, engine, server, runtime })
+    }
+
+    /// The store.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Where to ask for things.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The engine's handle.
+    pub(crate) fn handle(&self) -> &Handle {
+        self.engine.handle()
+    }
+
+    /// Answers no more requests, unless `unless` says that there is a reason to stay after all.
+    pub(crate) fn close(&self, unless: impl FnOnce() -> bool) -> bool {
+        self.desk.closed.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        while self.desk.busy.load(Ordering::SeqCst) > 0 && begun.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if unless() {
+            self.desk.closed.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// Starts no more effects, awaits those in flight for at most `grace`, and gives up the store. Gives back whether
+    /// everything in flight came to its end.
+    pub(crate) fn leave(self, grace: Duration) -> bool {
+        let Self { opened, desk, engine, server, runtime } = self;
+        desk.closed.store(true, Ordering::SeqCst);
+        drop(server);
+        let drained = engine.shutdown(grace);
+        drop(desk);
+        // Calls that are still running hold the store; they end here, and recovery asks about them.
+        runtime.shutdown_timeout(Duration::from_millis(500));
+        drop(opened);
+        drained
+    }
+}
+
+impl Desk {
+    /// Starts a run and performs it.
+    pub(crate) fn start(&self, order: Order, detached: bool) -> Result<Taken, Problem> {
+        let run = order.run;
+        let start = order.into_start(&self.catalog, self.salt)?;
+        let mut accepted = self.handle.start(run, start)?;
+        if accepted.already && !accepted.status.closed() {
+            // A keyed run that was there before, and that perhaps nobody performs.
+            accepted = Accepted { already: true, ..self.handle.perform(run)? };
+        }
+        self.adopt(run, detached);
+        Ok(Taken { accepted, performed: true })
+    }
+
+    /// Performs a run that exists.
+    pub(crate) fn perform(&self, run: RunId, detached: bool) -> Result<Taken, Problem> {
+        let accepted = self.handle.perform(run)?;
+        self.adopt(run, detached);
+        Ok(Taken { accepted, performed: true })
+    }
+
+    /// Hands in an input.
+    pub(crate) fn input(&self, run: RunId, ask: Ask) -> Result<Taken, Problem> {
+        let accepted = self.handle.submit(run, ask.into())?;
+        Ok(Taken { accepted, performed: self.trees().contains_key(&run) })
+    }
+
+    /// What keeps a run from going on, if anything does.
+    pub(crate) fn trouble(&self, run: RunId) -> Option<Problem> {
+        let handle = &self.handle;
+        handle.broken().or_else(|| handle.parked(run)).or_else(|| handle.stalled())
+    }
+
+    /// Answers another process.
+    pub(crate) fn answer(&self, request: Request) -> Answer {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let answer =
+            if self.closed.load(Ordering::SeqCst) { Answer::Leaving } else { self.act(request) };
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    fn act(&self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Here,
+            Request::Start { order, detached } => self.start(*order, detached).into(),
+            Request::Perform { run, detached } => self.perform(run, detached).into(),
+            Request::Look { run } => match self.trouble(run) {
+                Some(problem) => Answer::from(Err(problem)),
+                None => Answer::Here,
+            },
+            Request::Input { run, ask } => self.input(run, ask).into(),
+        }
+    }
+
+    /// Runs in which something can happen without anybody's doing, and whether nobody watches them.
+    pub(crate) fn in_work(&self, store: &dyn Store) -> Result<Vec<(RunId, bool)>, Problem> {
+        let mut trees = self.trees();
+        let known: Vec<_> = trees.iter().map(|(run, detached)| (*run, *detached)).collect();
+        let mut working = Vec::new();
+        for (run, detached) in known {
+            let query = RunQuery { id_prefix: Some(run.to_string()), ..RunQuery::default() };
+            let rows = store.runs(&query).map_err(|e| crate::resolve::unreadable(&e))?;
+            match rows.first().map(|row| row.mark) {
+                Some(Mark::Active | Mark::Asleep(Some(_))) => working.push((run, detached)),
+                Some(Mark::Asleep(None)) => {}
+                Some(Mark::Closed) | None => {
+                    trees.remove(&run);
+                }
+            }
+        }
+        Ok(working)
+    }
+
+    fn adopt(&self, run: RunId, detached: bool) {
+        // Once nobody watches a run, that stays so: whoever looks on later may leave again.
+        self.trees().entry(run).and_modify(|alone| *alone |= detached).or_insert(detached);
+    }
+
+    fn trees(&self) -> MutexGuard<'_, BTreeMap<RunId, bool>> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
