@@ -4,6 +4,12 @@
 /// Signs and words that join or nest, in one expression; people write a few dozen at most.
 const JOINTS: usize = 500;
 
+/// Bytes of one expression. The language counts columns and arguments in 16 bits, and counting past that panics.
+const BYTES: usize = 32 << 10;
+
+/// Bytes of one line of a text with statements, for the same reason.
+const LINE_BYTES: usize = 60_000;
+
 /// Statements within statements of one text, each `elif` counted as one.
 const STATEMENTS: usize = 32;
 
@@ -15,14 +21,14 @@ pub(super) fn too_deep(text: &str) -> Option<String> {
     let mut rest = text;
     let mut joints = Joints::default();
     if !text.contains("{{") {
-        return joints.all(text).then(too_long);
+        return expression_too_deep(text);
     }
     while let Some(open) = rest.find("{{") {
         // What stands behind an opening is one expression at most; counting on past its end only refuses earlier.
         rest = &rest[open + 2..];
         joints.count = 0;
         let inner = joints.until(rest, "}}");
-        if joints.count > JOINTS {
+        if joints.count > JOINTS || inner > BYTES {
             return Some(too_long());
         }
         rest = &rest[inner..];
@@ -30,14 +36,20 @@ pub(super) fn too_deep(text: &str) -> Option<String> {
     None
 }
 
+/// The same for a text that is one expression as a whole, with braces or without.
+pub(super) fn expression_too_deep(text: &str) -> Option<String> {
+    (Joints::default().all(text) || text.len() > BYTES).then(too_long)
+}
+
 fn too_long() -> String {
-    format!(
-        "the expression is too long: it has more than {JOINTS} signs and words that join others"
-    )
+    format!("the expression is too long: {JOINTS} operators and {BYTES} bytes are the most")
 }
 
 /// A text with statements.
 fn blocks(text: &str) -> Option<String> {
+    if text.split('\n').any(|line| line.len() > LINE_BYTES) {
+        return Some(format!("a line of a text with statements has at most {LINE_BYTES} bytes"));
+    }
     let mut rest = text;
     // One entry for each open statement: itself and its `elif`s.
     let mut open: Vec<usize> = Vec::new();
@@ -58,7 +70,7 @@ fn blocks(text: &str) -> Option<String> {
         rest = &rest[1..];
         joints.count = 0;
         let end = joints.until(rest, close);
-        if joints.count > JOINTS {
+        if joints.count > JOINTS || end > BYTES {
             return Some(too_long());
         }
         if close == "%}" {
@@ -174,10 +186,15 @@ mod tests {
             format!("{{{{ a{} }}}}", "[0]".repeat(600)),
             format!("{{{{ a{} }}}}", "|upper".repeat(600)),
             "{{ ".to_owned() + &"{'a': ".repeat(600),
+            format!("{{{{ a({}) }}}}", "1,".repeat(70_000)),
+            format!("{}{{% if %}}", "x".repeat(70_000)),
+            format!("a ==   {}", " ".repeat(70_000)),
             "{% if a %}".repeat(40),
             "{% if a %}".to_owned() + &"{% elif a %}".repeat(40),
             "{% if ".to_owned() + &"not ".repeat(600) + "%}",
         ];
+        let hidden = format!("'{{#' ~ {}1", "1 + ".repeat(600));
+        assert!(expression_too_deep(&hidden).is_some());
         for text in deep {
             assert!(too_deep(&text).is_some(), "{}", text.get(..40).unwrap_or_default());
         }

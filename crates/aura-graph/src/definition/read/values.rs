@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Reader;
 use super::fields::{Fields, join};
-use crate::definition::depth::too_deep;
+use crate::definition::depth::{expression_too_deep, too_deep};
 use crate::definition::draft::Placed;
 use crate::definition::suggest::{did_you_mean, one_of};
 use crate::definition::tree::{Content, Tree};
@@ -229,7 +229,7 @@ impl Reader<'_> {
                 .suggest("write an expression such as \"{{ input.amount > 100 }}\", in quotes");
             return None;
         };
-        if let Some(message) = too_deep(text) {
+        if let Some(message) = expression_too_deep(text) {
             self.note(&tree.span, path, message).suggest("name parts of it with 'set'");
             return None;
         }
