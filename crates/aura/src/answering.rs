@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use aura_core::data::Data;
@@ -71,6 +72,16 @@ impl Answering {
         Self::Person(Person { lines, open: None, later: BTreeSet::new() })
     }
 
+    /// Whether a question is open on the screen.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Person(Person { open: Some(_), .. }))
+    }
+
+    /// Whether the next turn puts a question on the screen.
+    pub(crate) fn would_ask(&self, run: &Run) -> bool {
+        matches!(self, Self::Person(person) if person.open.is_none() && person.due(run).is_some())
+    }
+
     /// Answers what can be answered; gives back whether a question is open on the screen.
     pub(crate) fn turn(
         &mut self,
@@ -112,20 +123,26 @@ impl Person {
             context.out.line("\n(this was answered elsewhere, or is no longer asked)");
         }
         if self.open.is_none() {
-            let due = run
-                .approvals
-                .iter()
-                .find(|(step, asked)| !self.later.contains(&((*step).clone(), asked.action)));
-            let Some((step, asked)) = due else { return Ok(false) };
-            view.clear();
+            let Some((step, asked)) = self.due(run) else { return Ok(false) };
+            let (step, asked) = (step.clone(), Arc::clone(asked));
+            view.clear(context);
             // What was typed before the question was seen is no answer to it.
             while self.lines.try_recv().is_ok() {}
-            show(context, step, asked);
-            self.open = Some(Question { step: step.clone(), action: asked.action, verdict: None });
+            show(context, &step, &asked);
+            self.open = Some(Question { step, action: asked.action, verdict: None });
         }
         let Ok(line) = self.lines.try_recv() else { return Ok(true) };
         self.take(context, run, door, line.trim())?;
-        Ok(self.open.is_some())
+        // What was just answered shows as open until its commit is read.
+        Ok(true)
+    }
+
+    /// A question that is not on the screen yet, and that the person did not leave for later.
+    fn due<'a>(&self, run: &'a Run) -> Option<(&'a StepPath, &'a Arc<ApprovalRequested>)> {
+        let left = |(step, asked): &(&StepPath, &Arc<ApprovalRequested>)| {
+            self.later.contains(&((*step).clone(), asked.action))
+        };
+        run.approvals.iter().find(|due| !left(due))
     }
 
     fn take(

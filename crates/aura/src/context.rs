@@ -1,5 +1,6 @@
 //! What every command knows: where the data lies, who asks, and where to print.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use aura_core::error::{Code, Problem};
@@ -63,7 +64,11 @@ fn actor() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let name: String =
         user.unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("local:{}", if name.is_empty() { "unknown" } else { &name })
+    if !name.is_empty() {
+        return format!("local:{name}");
+    }
+    let id = std::fs::metadata("/proc/self").map(|meta| meta.uid());
+    id.map_or_else(|_| "local:unknown".to_owned(), |id| format!("local:uid-{id}"))
 }
 
 /// Sends what the engine tells about itself to standard error, where it is asked for.

@@ -1,5 +1,7 @@
 //! What is wrong with a flow file, drawn beside its text.
 
+use std::fmt::Write;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use aura_core::error::{Code, Problem};
 use aura_graph::definition::{Diagnostic, Diagnostics};
@@ -17,7 +19,7 @@ fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String 
         out.push_str("\n\n");
     }
     if found.omitted > 0 {
-        out.push_str(&format!("and {} more\n\n", found.omitted));
+        let _ = writeln!(out, "and {} more\n", found.omitted);
     }
     out
 }

@@ -35,6 +35,16 @@ pub(crate) struct Asking {
     opened: Opened,
 }
 
+/// How a run fares at whoever performs it.
+pub(crate) enum Look {
+    /// Nothing keeps it from going on.
+    Well,
+    /// This does.
+    Trouble(Problem),
+    /// The owner left.
+    Gone,
+}
+
 impl Door {
     /// Becomes the owner, or connects to the one there is. With `serve` an owner listens to others.
     pub(crate) fn open(context: &Context, serve: bool) -> Result<Self, Problem> {
@@ -121,14 +131,14 @@ impl Door {
         }
     }
 
-    /// What keeps a run from going on, if anything does; the outer `None` if the owner left.
-    pub(crate) fn trouble(&mut self, run: RunId) -> Option<Option<Problem>> {
+    /// What keeps a run from going on, if anything does.
+    pub(crate) fn look(&mut self, run: RunId) -> Look {
         match self {
-            Self::Own(owner) => Some(owner.desk().trouble(run)),
+            Self::Own(owner) => owner.desk().trouble(run).map_or(Look::Well, Look::Trouble),
             Self::Ask(asking) => match asking.client.ask(&Request::Look { run }) {
-                Told::Here | Told::Done(_) => Some(None),
-                Told::Refused(problem) => Some(Some(problem)),
-                Told::Gone => None,
+                Told::Here | Told::Done(_) => Look::Well,
+                Told::Refused(problem) => Look::Trouble(problem),
+                Told::Gone => Look::Gone,
             },
         }
     }

@@ -1,5 +1,6 @@
 //! Following a run to its end, or to where it needs somebody.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,10 @@ use aura_graph::state::fold_commit;
 
 use crate::answering::Answering;
 use crate::context::Context;
-use crate::door::Door;
+use crate::door::{Door, Look};
 use crate::live::View;
 use crate::live::model::Model;
+use crate::needs::needs;
 use crate::resolve::unreadable;
 use crate::signals::Stop;
 use crate::wire::SystemClock;
@@ -23,6 +25,8 @@ use crate::wire::SystemClock;
 const PAGE: usize = 512;
 /// How often something moves on the screen.
 const FRAME: Duration = Duration::from_millis(80);
+/// The shortest time between two looks at the store.
+const PACE: Duration = Duration::from_millis(5);
 /// How long nothing may happen before it is asked why.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a store may take nothing before it is given up.
@@ -46,12 +50,20 @@ pub(crate) struct Follower {
     head: Hash,
     model: Model,
     view: View,
+    /// What was said to need somebody.
+    told: BTreeSet<(&'static str, String)>,
 }
 
 impl Follower {
     /// Follows a run, showing what happens from now on.
     pub(crate) fn new(run: RunId, view: View) -> Self {
-        Self { run: Run::new(run), head: Hash::ZERO, model: Model::default(), view }
+        Self {
+            run: Run::new(run),
+            head: Hash::ZERO,
+            model: Model::default(),
+            view,
+            told: BTreeSet::new(),
+        }
     }
 
     /// Reads what there is without showing it.
@@ -98,7 +110,7 @@ impl Follower {
                     self.model.apply(commit.header.at, event);
                 }
                 // A long history is drawn as it comes, so that what ended does not pile up.
-                if let Some(event) = events.last().filter(|_| self.model.finished.len() > PAGE) {
+                if let Some(event) = events.last() {
                     show(&mut self.model, commit.header.at, event, true);
                 }
             }
@@ -124,6 +136,7 @@ impl Follower {
         let mut bell = 0;
         let mut quiet = Quiet::new();
         loop {
+            let looked = Instant::now();
             if self.catch_up(context, &*door.store())? {
                 quiet = Quiet::new();
             }
@@ -135,24 +148,44 @@ impl Follower {
                 self.finish(context);
                 return Ok(End::Stopped);
             }
+            if answering.would_ask(&self.run) {
+                self.view.settle(context, &mut self.model, SystemClock.now());
+            } else if !answering.is_open() {
+                self.view.draw(context, &mut self.model, SystemClock.now());
+            }
             let asking = answering.turn(context, &self.run, door, &mut self.view)?;
             if !asking && self.stuck() {
                 self.finish(context);
                 return Ok(End::Waiting);
             }
             if !asking {
-                self.view.draw(context, &mut self.model, SystemClock.now());
+                self.tell_needs(context);
             }
             if quiet.too_long() && !self.check(context, door, &mut quiet)? {
                 self.move_on(context, door, stop)?;
             }
+            // A bell that rings for every commit of a quick run need not be answered each time.
+            std::thread::sleep(PACE.saturating_sub(looked.elapsed()));
             bell = door.wait(bell, FRAME);
         }
     }
 
+    /// Says, once, what somebody could do while only timers keep the run going.
+    fn tell_needs(&mut self, context: &Context) {
+        if !self.run.waits_for_somebody() || !self.run.idle() {
+            return;
+        }
+        for need in needs(&self.run) {
+            if self.told.insert((need.kind, need.step.clone())) {
+                self.view.settle(context, &mut self.model, SystemClock.now());
+                self.view.say(context, &format!("waiting for {}", need.what));
+                self.view.say(context, &format!("  next: {}", need.command));
+            }
+        }
+    }
+
     fn finish(&mut self, context: &Context) {
-        self.view.draw(context, &mut self.model, SystemClock.now());
-        self.view.clear();
+        self.view.settle(context, &mut self.model, SystemClock.now());
     }
 
     /// Asks why nothing happens; false if the owner left.
@@ -163,15 +196,18 @@ impl Follower {
         quiet: &mut Quiet,
     ) -> Result<bool, Problem> {
         quiet.asked = Instant::now();
-        let Some(trouble) = door.trouble(self.run.id) else { return Ok(false) };
-        let Some(problem) = trouble else {
-            quiet.trouble = None;
-            return Ok(true);
+        let problem = match door.look(self.run.id) {
+            Look::Gone => return Ok(false),
+            Look::Well => {
+                quiet.trouble = None;
+                return Ok(true);
+            }
+            Look::Trouble(problem) => problem,
         };
         let passes = matches!(problem.code, Code::StoreFull | Code::Busy);
         let since = *quiet.trouble.get_or_insert_with(Instant::now);
         if !passes || since.elapsed() > STALLED {
-            self.view.clear();
+            self.view.clear(context);
             return Err(problem);
         }
         if !quiet.warned {

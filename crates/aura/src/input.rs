@@ -80,7 +80,8 @@ pub(crate) fn set(given: &mut Given, assignment: &str) -> Result<(), Problem> {
                 format!("--set {path}: {at} is not an object, so it has no field '{key}'"),
             ));
         };
-        pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
+        pointer.push('/');
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
         place = map.entry(key).or_insert_with(|| Value::Object(Map::new()));
     }
     *place = value;

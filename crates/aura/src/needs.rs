@@ -22,7 +22,7 @@ pub(crate) struct Need {
 pub(crate) fn needs(run: &Run) -> Vec<Need> {
     let id = run.id;
     let mut needs = Vec::new();
-    for (step, asked) in run.approvals.iter() {
+    for (step, asked) in &run.approvals {
         needs.push(Need {
             kind: "approval",
             step: step.to_string(),
@@ -30,7 +30,7 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
             command: format!("aura approve {id} {step}  (or deny, with --reason TEXT)"),
         });
     }
-    for (step, signal) in run.waits.iter() {
+    for (step, signal) in &run.waits {
         needs.push(Need {
             kind: "signal",
             step: step.to_string(),

@@ -56,6 +56,7 @@ impl Tone {
 
 /// Where a command prints.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about two streams")]
 pub(crate) struct Output {
     /// Whether the person asked for JSON.
     pub(crate) json: bool,
@@ -82,11 +83,6 @@ impl Output {
             note_color: color(err),
             closed: AtomicBool::new(false),
         }
-    }
-
-    /// Whether standard output takes colours.
-    pub(crate) fn color(&self) -> bool {
-        self.color
     }
 
     /// Whether standard error takes colours.
@@ -116,6 +112,7 @@ impl Output {
     }
 
     /// Says something about the command, on standard error.
+    #[expect(clippy::unused_self, reason = "who may print holds the output")]
     pub(crate) fn note(&self, text: impl Display) {
         // Where standard error is gone there is nobody to tell.
         let _ = writeln!(std::io::stderr().lock(), "{text}");

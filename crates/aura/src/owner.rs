@@ -64,9 +64,10 @@ impl Owner {
             busy: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         });
-        let server = match serve {
-            true => Some(Server::start(&context.dir, Arc::clone(&desk), &runtime)?),
-            false => None,
+        let server = if serve {
+            Some(Server::start(&context.dir, Arc::clone(&desk), &runtime)?)
+        } else {
+            None
         };
         if let Some(server) = &server {
             opened.store.announce(Some(server.path()))?;

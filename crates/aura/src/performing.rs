@@ -88,11 +88,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether somebody asked to leave.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stop.asked()
-    }
-
     /// Gives up the store in order, if this process owns it; says how to go on with a run that was stopped.
     pub(crate) fn leave(self, stopped: Option<RunId>) -> Result<(), Problem> {
         let context = self.context;

@@ -1,5 +1,7 @@
 //! From what a person types to a run.
 
+use std::fmt::Write;
+
 use aura_core::error::{Code, Problem};
 use aura_core::ports::{RunQuery, RunRow, Store};
 
@@ -34,7 +36,7 @@ fn ambiguous(prefix: &str, rows: &[RunRow]) -> Problem {
     let mut what = format!("several runs have an id that starts with '{prefix}':");
     for row in rows.iter().take(CANDIDATES) {
         let (status, at) = (row.status.as_str(), local_time(row.started));
-        what.push_str(&format!("\n  {}  {}  {status}  {at}", row.run, row.flow));
+        let _ = write!(what, "\n  {}  {}  {status}  {at}", row.run, row.flow);
     }
     if rows.len() > CANDIDATES {
         what.push_str("\n  …");

@@ -1,5 +1,6 @@
 //! `aura approve`: saying yes; and what it has in common with `aura deny`.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use aura_core::error::{Code, Problem};
@@ -79,8 +80,8 @@ fn choose(run: &Run, step: Option<&str>) -> Result<(StepPath, Hash), Problem> {
 
 fn several(run: &Run) -> Problem {
     let mut what = "the run asks for several approvals:".to_owned();
-    for (step, asked) in run.approvals.iter() {
-        what.push_str(&format!("\n  {step}  {}", plain(&asked.message)));
+    for (step, asked) in &run.approvals {
+        let _ = write!(what, "\n  {step}  {}", plain(&asked.message));
     }
     Problem::new(Code::Usage, what).next(format!("aura approve {} STEP", run.id))
 }

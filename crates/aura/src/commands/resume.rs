@@ -33,32 +33,30 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let one = args.run.map(|prefix| resolve::run(&*store, &prefix)).transpose()?;
     drop(store);
     let mut session = Session::new(context, Door::open(context, true)?, args.yes)?;
-    match one {
-        Some(row) => one_run(context, session, row.run),
-        None => {
-            let runs = unfinished(&session.door)?;
-            let mut exits = Vec::new();
-            let mut documents = Vec::new();
-            perform_all(context, &mut session, &runs)?;
-            let mut stopped = None;
-            for run in &runs {
-                let (end, exit, document) = one_of_all(context, &mut session, *run)?;
-                exits.push(exit);
-                documents.push(document);
-                if end == End::Stopped {
-                    stopped = Some(*run);
-                    break;
-                }
-            }
-            if context.out.json {
-                context.out.document(&json!({ "runs": documents }));
-            } else if runs.is_empty() {
-                context.out.line("every run has ended");
-            }
-            session.leave(stopped)?;
-            Ok(worst(&exits))
+    if let Some(row) = one {
+        return one_run(context, session, row.run);
+    }
+    let runs = unfinished(&session.door)?;
+    perform_all(context, &mut session, &runs)?;
+    let mut exits = Vec::new();
+    let mut documents = Vec::new();
+    let mut stopped = None;
+    for run in &runs {
+        let (end, exit, document) = one_of_all(context, &mut session, *run)?;
+        exits.push(exit);
+        documents.push(document);
+        if end == End::Stopped {
+            stopped = Some(*run);
+            break;
         }
     }
+    if context.out.json {
+        context.out.document(&json!({ "runs": documents }));
+    } else if runs.is_empty() {
+        context.out.line("every run has ended");
+    }
+    session.leave(stopped)?;
+    Ok(worst(&exits))
 }
 
 fn one_run(context: &Context, mut session: Session<'_>, run: RunId) -> Result<Exit, Problem> {
@@ -94,12 +92,11 @@ fn one_of_all(
     }
     let (end, seen) = session.see(run, Shown::FromNow)?;
     let blobs = session.door.blobs();
-    let document = match context.out.json {
-        true => report::document(&seen, &blobs)?,
-        false => {
-            report::print(context, &seen, &blobs)?;
-            Value::Null
-        }
+    let document = if context.out.json {
+        report::document(&seen, &blobs)?
+    } else {
+        report::print(context, &seen, &blobs)?;
+        Value::Null
     };
     Ok((end, report::exit(&seen), document))
 }

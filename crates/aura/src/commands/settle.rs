@@ -1,5 +1,6 @@
 //! `aura effects settle`: saying what became of an effect in doubt.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use aura_core::data::Data;
@@ -47,10 +48,6 @@ pub(crate) struct Args {
 /// What became of it.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "one flag for each of three outcomes, of which one is given"
-)]
 struct Outcome {
     /// It happened.
     #[arg(long)]
@@ -114,13 +111,8 @@ fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<InDoubt, Problem> {
     if found.len() > 1 {
         let mut what = format!("several effects in doubt have a key that starts with '{prefix}':");
         for InDoubt { run, step, spec } in &found {
-            what.push_str(&format!(
-                "\n  {}  {}  {} of run {}",
-                spec.key.short(),
-                spec.tool,
-                step,
-                run.id
-            ));
+            let (key, tool, run) = (spec.key.short(), &spec.tool, run.id);
+            let _ = write!(what, "\n  {key}  {tool}  {step} of run {run}");
         }
         return Err(Problem::new(Code::AmbiguousId, what).next("type more of the key"));
     }

@@ -173,7 +173,7 @@ impl Model {
     fn skip(&mut self, path: &StepPath, at: Millis) {
         self.begin(path, at, &Work::Set);
         let Some(mut step) = self.steps.remove(path) else { return };
-        step.what = "skipped".to_owned();
+        "skipped".clone_into(&mut step.what);
         step.stage = Stage::Skipped;
         self.finish(Finished { path: path.clone(), step, took: 0, note: None });
     }

@@ -8,34 +8,30 @@ use super::model::Model;
 use crate::context::Context;
 use crate::output::{clock_time, local_time, plain};
 
-/// Prints a line for each fact.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plain;
-
-impl Plain {
-    /// `HH:MM:SS.mmm type step details`.
-    pub(crate) fn event(self, context: &Context, model: &Model, at: Millis, event: &Event) {
-        if context.out.closed() {
-            return;
-        }
-        let Some(details) = details(model, at, event) else { return };
-        let step = event.step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
-        let gap = if details.is_empty() { "" } else { " " };
-        let kind = event.body.kind();
-        context.out.line(format_args!("{} {kind}{step}{gap}{}", clock_time(at), plain(&details)));
+/// Prints `HH:MM:SS.mmm type step details`, if the fact is worth a line.
+pub(crate) fn line(context: &Context, model: &Model, at: Millis, event: &Event) {
+    if context.out.closed() {
+        return;
     }
+    let Some(details) = details(model, at, event) else { return };
+    let step = event.step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
+    let gap = if details.is_empty() { "" } else { " " };
+    let kind = event.body.kind();
+    context.out.line(format_args!("{} {kind}{step}{gap}{}", clock_time(at), plain(&details)));
 }
 
 /// What is worth telling beside type and step; `None` if the fact is not worth a line.
 fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
     let body = event.step.as_ref().is_some_and(aura_core::StepPath::is_body);
+    if body && matches!(event.body, EventBody::StepCompleted(_)) {
+        // The bodies of a node are told by the steps within them.
+        return None;
+    }
     Some(match &event.body {
         EventBody::RunStarted(started) => {
             format!("{} {}", started.flow.name, started.flow.hash.short())
         }
         EventBody::StepStarted(data) => started(&data.work),
-        // The bodies of a node are told by the steps within them.
-        EventBody::StepCompleted(_) if body => return None,
         EventBody::StepCompleted(_) => took(model, at, event),
         EventBody::StepFailed(data) => {
             let then = match &data.then {
@@ -63,7 +59,6 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         EventBody::TimerSet(timer) if timer.purpose == Purpose::Sleep => {
             format!("until {}", local_time(timer.due))
         }
-        EventBody::TimerSet(_) | EventBody::TimerFired(_) => return None,
         EventBody::SignalReceived(data) => format!("{} from {}", data.name, data.actor),
         EventBody::ApprovalRequested(data) => data.message.clone(),
         EventBody::ApprovalGranted(answer) | EventBody::ApprovalDenied(answer) => {
@@ -78,8 +73,10 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         EventBody::ArtifactCreated(data) => data.artifact.location.clone(),
         EventBody::PolicyViolation(data) => format!("{}: {}", data.tool, data.reason),
         EventBody::RunCancelling(request) => format!("by {}", request.actor),
-        // The end of the run is told with its output.
-        EventBody::RunCompleted(_)
+        // The end of the run is told with its output, and a call by what its step becomes.
+        EventBody::TimerSet(_)
+        | EventBody::TimerFired(_)
+        | EventBody::RunCompleted(_)
         | EventBody::RunFailed(_)
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,

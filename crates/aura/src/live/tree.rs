@@ -2,9 +2,9 @@
 
 use aura_core::path::StepPath;
 use aura_core::time::{Millis, Span};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::model::{Finished, Model, Stage, Step};
+use super::screen::Screen;
 use crate::context::Context;
 use crate::output::{Output, Tone, plain};
 
@@ -17,59 +17,36 @@ const MOST_OF_MANY: usize = 5;
 /// Width of the column of step names.
 const NAMES: usize = 26;
 
-/// The lower part of the screen.
-#[derive(Debug)]
+/// The tree on its screen.
+#[derive(Debug, Default)]
 pub(crate) struct Tree {
-    bar: ProgressBar,
+    screen: Screen,
     frame: usize,
 }
 
-impl Default for Tree {
-    fn default() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(style);
-        }
-        Self { bar, frame: 0 }
-    }
-}
-
 impl Tree {
+    /// Whether it is time to draw again.
+    pub(crate) fn is_due(&self) -> bool {
+        self.screen.is_due()
+    }
+
     /// Prints what ended, and draws what is in work.
     pub(crate) fn draw(&mut self, context: &Context, model: &mut Model, now: Millis) {
+        let out = &context.out;
         let (height, width) = console::Term::stdout().size();
         let (height, width) = (usize::from(height), usize::from(width));
-        let ended: Vec<_> = model.finished.drain(..).collect();
-        if !ended.is_empty() {
-            self.bar.suspend(|| {
-                for finished in &ended {
-                    context.out.line(fit(&ended_line(&context.out, finished), width));
-                }
-            });
-        }
+        let ended = model.finished.drain(..);
+        let above: Vec<_> = ended.map(|step| fit(&ended_line(out, &step), width)).collect();
         self.frame = (self.frame + 1) % FRAMES.len();
         let most = MOST_LINES.min(height.saturating_sub(2)).max(1);
-        let canvas = Canvas { out: &context.out, model, now, frame: FRAMES[self.frame] };
+        let canvas = Canvas { out, model, now, frame: FRAMES[self.frame] };
         let lines: Vec<_> = canvas.lines(most).iter().map(|line| fit(line, width)).collect();
-        self.bar.set_message(lines.join("\n"));
-        self.bar.tick();
+        self.screen.draw(out, &above, &lines);
     }
 
     /// Takes the tree off the screen.
-    pub(crate) fn clear(&mut self) {
-        self.bar.set_message("");
-        self.bar.tick();
-    }
-
-    /// Prints a line above the tree.
-    pub(crate) fn say(&mut self, context: &Context, text: &str) {
-        self.bar.suspend(|| context.out.line(text));
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+    pub(crate) fn clear(&mut self, context: &Context) {
+        self.screen.clear(&context.out);
     }
 }
 

@@ -18,7 +18,7 @@ use super::protocol::{Answer, Request};
 use crate::owner::Desk;
 
 /// How long a client may be silent between two requests. Those who watch a run ask more often.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long an answer may take to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
