@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aura_core::error::{Code, Problem};
+use aura_core::event::Event;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{Clock, Store};
+use aura_core::time::Millis;
 use aura_graph::Run;
 use aura_graph::state::fold_commit;
 
@@ -43,6 +45,14 @@ pub(crate) enum End {
     Stopped,
 }
 
+/// What is read of a run.
+enum News<'a> {
+    /// A fact that the model does not know yet.
+    Fact(Millis, &'a Event),
+    /// The end of a commit, which it knows.
+    Commit,
+}
+
 /// A run as it is read from the store, commit by commit.
 pub(crate) struct Follower {
     /// The run as its history adds up.
@@ -68,7 +78,7 @@ impl Follower {
 
     /// Reads what there is without showing it.
     pub(crate) fn skip_history(&mut self, store: &dyn Store) -> Result<(), Problem> {
-        self.read(store, &mut |_, _, _, _| {})?;
+        self.read(store, &mut |_, _| {})?;
         self.model.finished.clear();
         Ok(())
     }
@@ -76,11 +86,9 @@ impl Follower {
     /// Reads what is new, and shows it; gives back whether there was anything.
     fn catch_up(&mut self, context: &Context, store: &dyn Store) -> Result<bool, Problem> {
         let mut view = std::mem::replace(&mut self.view, View::Nothing);
-        let read = self.read(store, &mut |model, at, event, done| {
-            view.before(context, model, at, event);
-            if done {
-                view.draw(context, model, SystemClock.now());
-            }
+        let read = self.read(store, &mut |model, news| match news {
+            News::Fact(at, event) => view.before(context, model, at, event),
+            News::Commit => view.draw(context, model, SystemClock.now()),
         });
         self.view = view;
         read
@@ -89,7 +97,7 @@ impl Follower {
     fn read(
         &mut self,
         store: &dyn Store,
-        show: &mut dyn FnMut(&mut Model, aura_core::Millis, &aura_core::Event, bool),
+        show: &mut dyn FnMut(&mut Model, News<'_>),
     ) -> Result<bool, Problem> {
         let mut any = false;
         loop {
@@ -106,13 +114,11 @@ impl Follower {
                     .map_err(|e| damaged(e.to_string()))?;
                 let events = commit.events().map_err(|e| damaged(e.to_string()))?;
                 for event in &events {
-                    show(&mut self.model, commit.header.at, event, false);
+                    show(&mut self.model, News::Fact(commit.header.at, event));
                     self.model.apply(commit.header.at, event);
                 }
                 // A long history is drawn as it comes, so that what ended does not pile up.
-                if let Some(event) = events.last() {
-                    show(&mut self.model, commit.header.at, event, true);
-                }
+                show(&mut self.model, News::Commit);
             }
             if last {
                 return Ok(any);
