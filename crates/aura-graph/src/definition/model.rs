@@ -199,6 +199,24 @@ impl Kind {
         }
     }
 
+    /// Every body with its key; the key is empty where one body serves all items or iterations.
+    pub fn bodies(&self) -> Vec<(String, &Arc<Body>)> {
+        match self {
+            Self::Switch { cases, otherwise } => cases
+                .iter()
+                .enumerate()
+                .map(|(number, case)| (number.to_string(), &case.body))
+                .chain(otherwise.iter().map(|body| ("else".to_owned(), body)))
+                .collect(),
+            Self::Parallel(branches) => {
+                branches.iter().map(|branch| (branch.name.clone(), &branch.body)).collect()
+            }
+            Self::Map(map) => vec![(String::new(), &map.body)],
+            Self::Loop(again) => vec![(String::new(), &again.body)],
+            _ => Vec::new(),
+        }
+    }
+
     /// The body of this key: an item or iteration number, a branch, a case.
     pub fn body(&self, key: &str) -> Option<&Arc<Body>> {
         match self {
