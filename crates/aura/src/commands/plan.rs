@@ -11,7 +11,6 @@ use aura_graph::expr::Template;
 use serde_json::{Value, json};
 
 use super::run::read_flow;
-use super::tools::in_doubt;
 use crate::context::Context;
 use crate::diagnostics;
 use crate::exit::Exit;
@@ -102,8 +101,8 @@ impl Plan {
                     self.secrets.insert(name.to_owned());
                 });
                 let class = class_of(flow, node, tool, with);
-                notes.push(format!("killed here: {}", killed(class)));
-                notes.push(format!("at most {} tries", node.retry.max_attempts));
+                let tries = node.retry.max_attempts;
+                notes.push(format!("killed here: {}; at most {tries} tries", killed(class)));
                 document["tool"] = json!(tool);
                 document["class"] = json!(class.map(EffectClass::as_str));
                 document["max_attempts"] = json!(node.retry.max_attempts);
@@ -182,8 +181,14 @@ fn class_of(flow: &Flow, node: &Node, tool: &str, with: &Template) -> Option<Eff
     })
 }
 
+/// What becomes of a call whose process was killed while it was under way.
 fn killed(class: Option<EffectClass>) -> &'static str {
-    class.map_or("as the class of its arguments says", in_doubt)
+    match class {
+        None => "what becomes of it follows from its arguments",
+        Some(EffectClass::Pure | EffectClass::Read) => "it runs again",
+        Some(EffectClass::Idempotent) => "it is sent again with the same key",
+        Some(EffectClass::Irreversible) => "it is in doubt and waits for a person",
+    }
 }
 
 /// The host of a URL that the flow file spells out.

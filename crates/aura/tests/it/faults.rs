@@ -1,0 +1,208 @@
+//! What can be wrong with a store: each fault has its own code and help, and what was acknowledged is still there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::aura::{self, Place, Ran};
+
+const HELLO: &str = "flow: hello\nnodes:\n  - { id: a, tool: echo, with: { value: hi } }\n";
+
+/// An output of 100 kB, which lies in a blob.
+const LARGE: &str = "flow: large\nnodes:\n  - { id: a, tool: echo, with: { value: \"{{ 'x' * 100000 }}\" } }\noutput: $steps.a.output\n";
+
+fn run(place: &Place, source: &str) -> String {
+    place.write("flow.yaml", source);
+    let ran = place.aura(&["run", "flow.yaml", "--json"]).ends(0);
+    ran.json()["run_id"].as_str().unwrap().to_owned()
+}
+
+/// The fault is told with its code, and the code has a page.
+#[track_caller]
+fn told(ran: &Ran, code: &str, exit: i32) {
+    let said = format!("{}{}", ran.stdout(), ran.stderr());
+    assert!(said.contains(code), "no {code} in: {said}");
+    assert_eq!(ran.code(), exit, "{said}");
+    let page = Place::new().aura(&["explain", code]).ends(0);
+    assert!(page.stdout().contains(code), "{}", page.stdout());
+}
+
+fn database(data: &Path) -> std::path::PathBuf {
+    data.join("aura.db")
+}
+
+#[test]
+fn a_truncated_store_is_told_and_never_written_over() {
+    let place = Place::new();
+    run(&place, HELLO);
+    let file = database(&place.data());
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = fs::read(&file).unwrap();
+    let ran = place.aura(&["run", "flow.yaml"]);
+    told(&ran, "STORE_CORRUPT", 4);
+    assert_eq!(fs::read(&file).unwrap(), cut, "the damaged file is kept as it is");
+}
+
+#[test]
+fn a_store_that_is_something_else_is_told() {
+    let place = Place::new();
+    fs::create_dir(place.data()).unwrap();
+    fs::write(
+        database(&place.data()),
+        b"not a database, but somebody's notes, long enough to be read",
+    )
+    .unwrap();
+    place.write("flow.yaml", HELLO);
+    told(&place.aura(&["run", "flow.yaml"]), "STORE_CORRUPT", 4);
+}
+
+#[test]
+fn a_damaged_commit_is_found_and_other_runs_go_on() {
+    let place = Place::new();
+    let (first, second) = (run(&place, HELLO), run(&place, HELLO));
+    let id = first.replace('-', "").to_uppercase();
+    let sql = format!(
+        r#"UPDATE commits SET payload = CAST(replace(CAST(payload AS TEXT), '"hi"', '"ho"') AS BLOB)
+           WHERE instr(CAST(payload AS TEXT), '"hi"') AND instr(hex(header), '{id}')"#
+    );
+    let connection = rusqlite::Connection::open(database(&place.data())).unwrap();
+    assert!(connection.execute(&sql, []).unwrap() > 0);
+    drop(connection);
+    told(&place.aura(&["replay", &first, "--verify"]), "CHAIN_BROKEN", 1);
+    let check = place.aura(&["store", "check"]);
+    told(&check, "CHAIN_BROKEN", 1);
+    let said = check.stdout() + &check.stderr();
+    assert!(said.contains(&first), "{said}");
+    assert!(!said.contains(&second), "{said}");
+    place.aura(&["replay", &second, "--verify"]).ends(0);
+    run(&place, HELLO);
+}
+
+#[test]
+fn a_damaged_blob_is_found() {
+    let place = Place::new();
+    let id = run(&place, LARGE);
+    let blobs = files(&place.data().join("blobs"));
+    assert_eq!(blobs.len(), 1, "{blobs:?}");
+    fs::write(&blobs[0], b"something else").unwrap();
+    told(&place.aura(&["store", "check"]), "BLOB_CORRUPT", 1);
+    let shown = place.aura(&["show", &id]);
+    assert_eq!(shown.code(), 0, "a run can be shown without its blobs: {}", shown.stderr());
+}
+
+#[test]
+fn a_second_owner_is_refused_and_named() {
+    let place = Place::new();
+    place.write(
+        "flow.yaml",
+        "flow: sleeps\nnodes:\n  - { id: a, wait: { signal: go, timeout: 1h } }\n",
+    );
+    let mut owner = place.command(&["run", "flow.yaml"]).spawn().unwrap();
+    until(|| aura_pid(&place) == Some(owner.id()));
+    let opened = aura_store::open(&place.data(), aura_store::Access::Owner);
+    let problem = opened.err().expect("a refusal");
+    assert_eq!(problem.code.as_str(), "STORE_OWNED");
+    assert!(problem.what.contains(&owner.id().to_string()), "{}", problem.what);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+}
+
+/// A small file system of its own; `None` where this user may not make one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(dir.path())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
+    }
+
+    fn read_only(&self) {
+        let status =
+            Command::new("mount").args(["-o", "remount,ro"]).arg(self.0.path()).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Says on standard error that a test could not be made here, so that nobody takes its silence for success.
+fn cannot(what: &str) {
+    eprintln!("NOT TESTED: {what}: this user may not mount a file system");
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_was_acknowledged_is_there() {
+    let Some(small) = Small::new("size=2m") else { return cannot("full disk") };
+    let place = Place::new();
+    let data = small.0.path().join("data");
+    let flow = place.write("flow.yaml", HELLO);
+    let flow = flow.to_str().unwrap();
+    let mut done = Vec::new();
+    let full = loop {
+        let ran = Ran::of(aura::command(&data, &place.work(), &["run", flow, "--json"]));
+        if ran.code() != 0 {
+            break ran;
+        }
+        done.push(ran.json()["run_id"].as_str().unwrap().to_owned());
+        if done.len() == 3 {
+            // The rest is filled by somebody else.
+            let _ = fs::write(small.0.path().join("filler"), vec![7; 4 << 20]);
+        }
+        assert!(done.len() < 500, "2 MiB never fill");
+    };
+    told(&full, "STORE_FULL", 4);
+    fs::remove_file(small.0.path().join("filler")).unwrap();
+    for id in &done {
+        Ran::of(aura::command(&data, &place.work(), &["replay", id, "--verify"])).ends(0);
+    }
+    Ran::of(aura::command(&data, &place.work(), &["run", flow])).ends(0);
+}
+
+#[test]
+fn a_read_only_directory_is_told_and_can_still_be_read() {
+    let Some(small) = Small::new("size=8m") else { return cannot("read-only directory") };
+    let place = Place::new();
+    let data = small.0.path().join("data");
+    let flow = place.write("flow.yaml", HELLO);
+    let run = ["run", flow.to_str().unwrap(), "--json"];
+    let first = Ran::of(aura::command(&data, &place.work(), &run)).ends(0);
+    small.read_only();
+    told(&Ran::of(aura::command(&data, &place.work(), &run)), "STORE_READ_ONLY", 4);
+    let id = first.json()["run_id"].as_str().unwrap().to_owned();
+    Ran::of(aura::command(&data, &place.work(), &["replay", &id, "--verify"])).ends(0);
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn aura_pid(place: &Place) -> Option<u32> {
+    aura_store::owner(&place.data()).map(|owner| owner.pid)
+}
+
+#[track_caller]
+fn until(mut holds: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it never came to hold");
+        std::thread::yield_now();
+    }
+}
