@@ -14,7 +14,7 @@ use crate::door::Door;
 use crate::owner::Owner;
 
 /// How long an owner may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The way to an owner that goes on when this process has ended; starts one if there is none.

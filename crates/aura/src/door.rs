@@ -14,8 +14,8 @@ use crate::owner::Owner;
 use crate::socket::client::{Client, Told};
 use crate::socket::protocol::{Ask, Request, Taken};
 
-/// How long a process that owns the store without listening is awaited: it starts, ends, or does one thing.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process that owns the store without listening is awaited: it starts, does one thing, or drains.
+const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the store is read where no bell rings.

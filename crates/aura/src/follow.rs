@@ -78,8 +78,7 @@ impl Follower {
 
     /// Reads what there is without showing it.
     pub(crate) fn skip_history(&mut self, store: &dyn Store) -> Result<(), Problem> {
-        self.read(store, &mut |_, _| {})?;
-        self.model.finished.clear();
+        self.read(store, &mut |model, _| model.finished.clear())?;
         Ok(())
     }
 
@@ -161,6 +160,9 @@ impl Follower {
             }
             let asking = answering.turn(context, &self.run, door, &mut self.view)?;
             if !asking && self.stuck() {
+                if !self.may_leave(context, door)? {
+                    continue;
+                }
                 self.finish(context);
                 return Ok(End::Waiting);
             }
@@ -174,6 +176,17 @@ impl Follower {
             std::thread::sleep(PACE.saturating_sub(looked.elapsed()));
             bell = door.wait(bell, FRAME);
         }
+    }
+
+    /// Whether nobody hands in what the run needs at this very moment.
+    fn may_leave(&mut self, context: &Context, door: &Door) -> Result<bool, Problem> {
+        let Door::Own(owner) = door else { return Ok(true) };
+        let mut news = Ok(false);
+        let leaves = owner.close(|| {
+            news = self.catch_up(context, &*door.store());
+            !matches!(news, Ok(false)) && !self.stuck()
+        });
+        news.map(|_| leaves)
     }
 
     /// Says, once, what somebody could do while only timers keep the run going.
@@ -226,7 +239,12 @@ impl Follower {
     /// The owner left: takes its place or asks the next one, and goes on with the run.
     fn move_on(&mut self, context: &Context, door: &mut Door, stop: &Stop) -> Result<(), Problem> {
         loop {
-            *door = Door::open(context, true)?;
+            match Door::open(context, true) {
+                Ok(open) => *door = open,
+                // It drains what it has in flight, which may take a while.
+                Err(problem) if problem.code == Code::StoreOwned && !stop.asked() => continue,
+                Err(problem) => return Err(problem),
+            }
             if stop.asked() || door.perform(self.run.id, false)?.is_some() {
                 break;
             }

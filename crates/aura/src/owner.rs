@@ -90,6 +90,11 @@ impl Owner {
         self.engine.handle()
     }
 
+    /// Answers requests again.
+    pub(crate) fn reopen(&self) {
+        self.desk.closed.store(false, Ordering::SeqCst);
+    }
+
     /// Answers no more requests, unless `unless` says that there is a reason to stay after all.
     pub(crate) fn close(&self, unless: impl FnOnce() -> bool) -> bool {
         self.desk.closed.store(true, Ordering::SeqCst);
@@ -98,7 +103,7 @@ impl Owner {
             std::thread::sleep(Duration::from_millis(5));
         }
         if unless() {
-            self.desk.closed.store(false, Ordering::SeqCst);
+            self.reopen();
             return false;
         }
         true

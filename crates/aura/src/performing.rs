@@ -54,6 +54,9 @@ impl<'a> Session<'a> {
 
     /// Follows a run until it ends, needs somebody, or somebody asks to leave.
     pub(crate) fn see(&mut self, run: RunId, shown: Shown) -> Result<(End, Run), Problem> {
+        if let Door::Own(owner) = &self.door {
+            owner.reopen();
+        }
         let mut follower = Follower::new(run, View::fitting(self.context));
         if shown == Shown::FromNow {
             follower.skip_history(&*self.door.store())?;
@@ -74,6 +77,23 @@ impl<'a> Session<'a> {
         Ok(report::exit(run))
     }
 
+    /// Does something with runs and gives up the store in order, also if it fails: effects of others may be in flight.
+    pub(crate) fn through(
+        mut self,
+        work: impl FnOnce(&mut Self) -> Result<(Exit, Option<RunId>), Problem>,
+    ) -> Result<Exit, Problem> {
+        match work(&mut self) {
+            Ok((exit, stopped)) => {
+                self.leave(stopped)?;
+                Ok(exit)
+            }
+            Err(problem) => {
+                let _ = self.leave(None);
+                Err(problem)
+            }
+        }
+    }
+
     /// Says how many other runs are unfinished.
     pub(crate) fn tell_of_others(&self) -> Result<(), Problem> {
         if self.context.quiet || !self.door.owns() {
@@ -89,7 +109,7 @@ impl<'a> Session<'a> {
     }
 
     /// Gives up the store in order, if this process owns it; says how to go on with a run that was stopped.
-    pub(crate) fn leave(self, stopped: Option<RunId>) -> Result<(), Problem> {
+    fn leave(self, stopped: Option<RunId>) -> Result<(), Problem> {
         let context = self.context;
         match self.door {
             Door::Own(owner) => leave(context, *owner, &self.seen, stopped.is_some())?,

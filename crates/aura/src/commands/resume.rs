@@ -32,17 +32,34 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let store = context.reader()?.store;
     let one = args.run.map(|prefix| resolve::run(&*store, &prefix)).transpose()?;
     drop(store);
-    let mut session = Session::new(context, Door::open(context, true)?, args.yes)?;
-    if let Some(row) = one {
-        return one_run(context, session, row.run);
-    }
+    let session = Session::new(context, Door::open(context, true)?, args.yes)?;
+    session.through(|session| match one {
+        Some(row) => one_run(context, session, row.run),
+        None => all_runs(context, session),
+    })
+}
+
+fn one_run(
+    context: &Context,
+    session: &mut Session<'_>,
+    run: RunId,
+) -> Result<(Exit, Option<RunId>), Problem> {
+    perform_all(context, session, &[run])?;
+    let (end, seen) = session.see(run, Shown::FromNow)?;
+    let exit = session.tell(&seen)?;
+    session.tell_of_others()?;
+    Ok((exit, (end == End::Stopped).then_some(run)))
+}
+
+fn all_runs(
+    context: &Context,
+    session: &mut Session<'_>,
+) -> Result<(Exit, Option<RunId>), Problem> {
     let runs = unfinished(&session.door)?;
-    perform_all(context, &mut session, &runs)?;
-    let mut exits = Vec::new();
-    let mut documents = Vec::new();
-    let mut stopped = None;
+    perform_all(context, session, &runs)?;
+    let (mut exits, mut documents, mut stopped) = (Vec::new(), Vec::new(), None);
     for run in &runs {
-        let (end, exit, document) = one_of_all(context, &mut session, *run)?;
+        let (end, exit, document) = one_of_all(context, session, *run)?;
         exits.push(exit);
         documents.push(document);
         if end == End::Stopped {
@@ -55,17 +72,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     } else if runs.is_empty() {
         context.out.line("every run has ended");
     }
-    session.leave(stopped)?;
-    Ok(worst(&exits))
-}
-
-fn one_run(context: &Context, mut session: Session<'_>, run: RunId) -> Result<Exit, Problem> {
-    perform_all(context, &mut session, &[run])?;
-    let (end, seen) = session.see(run, Shown::FromNow)?;
-    let exit = session.tell(&seen)?;
-    session.tell_of_others()?;
-    session.leave((end == End::Stopped).then_some(run))?;
-    Ok(exit)
+    Ok((worst(&exits), stopped))
 }
 
 fn perform_all(

@@ -63,17 +63,19 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     if detach {
         return detached(context, &order);
     }
-    let mut session = Session::new(context, Door::open(context, true)?, yes)?;
-    let taken = start(context, &mut session.door, &order, false)?;
-    if !context.out.json && !context.quiet && taken.accepted.already {
-        context.out.note(format_args!("the key names run {}, which was there before", order.run));
-    }
-    let shown = if taken.accepted.already { Shown::FromNow } else { Shown::FromTheStart };
-    let (end, seen) = session.see(order.run, shown)?;
-    let exit = session.tell(&seen)?;
-    session.tell_of_others()?;
-    session.leave((end == End::Stopped).then_some(order.run))?;
-    Ok(exit)
+    let session = Session::new(context, Door::open(context, true)?, yes)?;
+    session.through(|session| {
+        let taken = start(context, &mut session.door, &order, false)?;
+        if !context.out.json && !context.quiet && taken.accepted.already {
+            let text = format!("the key names run {}, which was there before", order.run);
+            context.out.note(text);
+        }
+        let shown = if taken.accepted.already { Shown::FromNow } else { Shown::FromTheStart };
+        let (end, seen) = session.see(order.run, shown)?;
+        let exit = session.tell(&seen)?;
+        session.tell_of_others()?;
+        Ok((exit, (end == End::Stopped).then_some(order.run)))
+    })
 }
 
 /// Starts the run at whoever owns the store; an owner that leaves before it answers is followed by another.

@@ -6,6 +6,8 @@
 pub(crate) mod model;
 pub(crate) mod plain;
 mod screen;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tree;
 
 use aura_core::error::Problem;
