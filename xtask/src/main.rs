@@ -7,10 +7,14 @@
     reason = "a command line tool talks to a person"
 )]
 
+mod aura;
 mod bench;
+mod crash;
+mod demo;
 mod fuzz;
 mod generate;
 mod nightly;
+mod paint;
 mod process;
 mod test;
 mod tidy;
@@ -53,13 +57,27 @@ enum Command {
         #[arg(default_value = fuzz::LOAD_FLOW)]
         target: String,
     },
+    /// Shows the main job on this project's own README: run, killed, resumed, replayed, verified.
+    Demo,
+    /// Kills the release binary at random moments and looks at what it did to the world.
+    Crash {
+        /// Rounds of each of the two variants.
+        #[arg(long, value_name = "N", default_value_t = crash::ROUNDS)]
+        rounds: u32,
+        /// Picks the moments; any if absent.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
     /// Runs what takes too long, or needs too much network, for every change.
     Nightly,
-    /// Measures what one durable write costs in a directory.
+    /// Measures the disk, and W1 beside it.
     Bench {
-        /// The directory to measure in; it must lie on the disk in question.
-        #[arg(long, value_name = "DIR", default_value = ".")]
-        dir: PathBuf,
+        /// The folder to measure in; the target folder if absent. It must be on a disk.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Seconds for each level of concurrency.
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        seconds: u64,
     },
 }
 
@@ -80,7 +98,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test::run(&workspace),
         Command::Gen { check } => generate::run(&workspace, check),
         Command::Fuzz { seconds, target } => fuzz::run(&workspace, &target, seconds),
+        Command::Demo => demo::run(&workspace),
+        Command::Crash { rounds, seed } => crash::run(&workspace, rounds, seed),
         Command::Nightly => nightly::run(&workspace),
-        Command::Bench { dir } => bench::run(&dir),
+        Command::Bench { dir, seconds } => {
+            let dir = dir.unwrap_or_else(|| workspace.target.clone());
+            bench::run(&workspace, &dir, seconds)
+        }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The command as a person would type it.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::workspace::Workspace;
-use crate::{generate, process, tidy, tool};
+use crate::{crash, generate, process, tidy, tool};
 
 /// A part of the test run.
 struct Stage {
@@ -22,6 +22,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "dependencies", run: dependencies },
     Stage { name: "tests", run: tests },
     Stage { name: "doc tests", run: doc_tests },
+    Stage { name: "crash", run: |workspace| crash::run(workspace, crash::ROUNDS, None) },
 ];
 
 /// Runs the stages one after the other, up to the first that fails.
