@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use aura_core::data::Data;
 use aura_core::error::{Code, Problem};
@@ -13,6 +13,7 @@ use aura_core::hash::Hash;
 use aura_core::input::ApprovalVerdict;
 use aura_core::path::StepPath;
 use aura_graph::Run;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::door::Door;
@@ -77,6 +78,17 @@ impl Answering {
         matches!(self, Self::Person(Person { open: Some(_), .. }))
     }
 
+    /// Takes back a question that is not asked any more.
+    pub(crate) fn withdraw(&mut self, context: &Context, run: &Run) {
+        let Self::Person(person) = self else { return };
+        let Some(question) = &person.open else { return };
+        let asked = run.approvals.get(&question.step);
+        if asked.is_none_or(|asked| asked.action != question.action) {
+            person.open = None;
+            context.out.line("\n  (answered elsewhere, or no longer asked)");
+        }
+    }
+
     /// Whether the next turn puts a question on the screen.
     pub(crate) fn would_ask(&self, run: &Run) -> bool {
         matches!(self, Self::Person(person) if person.open.is_none() && person.due(run).is_some())
@@ -115,13 +127,6 @@ impl Person {
         door: &mut Door,
         view: &mut View,
     ) -> Result<bool, Problem> {
-        let still = |question: &Question| {
-            run.approvals.get(&question.step).is_some_and(|asked| asked.action == question.action)
-        };
-        if self.open.as_ref().is_some_and(|question| !still(question)) {
-            self.open = None;
-            context.out.line("\n(this was answered elsewhere, or is no longer asked)");
-        }
         if self.open.is_none() {
             let Some((step, asked)) = self.due(run) else { return Ok(false) };
             let (step, asked) = (step.clone(), Arc::clone(asked));
@@ -131,7 +136,12 @@ impl Person {
             show(context, &step, &asked);
             self.open = Some(Question { step, action: asked.action, verdict: None });
         }
-        let Ok(line) = self.lines.try_recv() else { return Ok(true) };
+        let line = match self.lines.try_recv() {
+            Ok(line) => line,
+            Err(TryRecvError::Empty) => return Ok(true),
+            // Nobody can type any more; the question stays for another terminal.
+            Err(TryRecvError::Disconnected) => "later".to_owned(),
+        };
         self.take(context, run, door, line.trim())?;
         // What was just answered shows as open until its commit is read.
         Ok(true)
@@ -183,7 +193,7 @@ fn show(context: &Context, step: &StepPath, asked: &ApprovalRequested) {
     out.line(format_args!("{} {}", out.paint(Tone::Warn, "?"), plain(&asked.message)));
     out.line(out.paint(Tone::Faint, format_args!("  asked at {step}")));
     let shown = match &asked.shows {
-        Data::Json(value) if value.is_null() => String::new(),
+        Data::Json(value) if value.is_null() || **value == json!({}) => String::new(),
         Data::Json(value) => serde_json::to_string_pretty(value).unwrap_or_default(),
         Data::Blob(blob) => format!("({} bytes; aura why shows them)", blob.bytes),
     };

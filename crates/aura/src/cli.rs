@@ -10,9 +10,12 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::ColorChoice;
 
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 the run failed, 2 wrong usage or an invalid flow, 3 the run waits \
+for a person or a signal, 4 the store can't be used";
+
 /// Durable runs of flows: every decision and effect is recorded before anything depends on it.
 #[derive(Debug, Parser)]
-#[command(name = "aura", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "aura", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// Flags of every command.
     #[command(flatten)]

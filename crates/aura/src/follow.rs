@@ -83,11 +83,17 @@ impl Follower {
     }
 
     /// Reads what is new, and shows it; gives back whether there was anything.
-    fn catch_up(&mut self, context: &Context, store: &dyn Store) -> Result<bool, Problem> {
+    fn catch_up(
+        &mut self,
+        context: &Context,
+        store: &dyn Store,
+        draws: bool,
+    ) -> Result<bool, Problem> {
         let mut view = std::mem::replace(&mut self.view, View::Nothing);
         let read = self.read(store, &mut |model, news| match news {
             News::Fact(at, event) => view.before(context, model, at, event),
-            News::Commit => view.draw(context, model, SystemClock.now()),
+            News::Commit if draws => view.draw(context, model, SystemClock.now()),
+            News::Commit => {}
         });
         self.view = view;
         read
@@ -142,8 +148,10 @@ impl Follower {
         let mut quiet = Quiet::new();
         loop {
             let looked = Instant::now();
-            if self.catch_up(context, &*door.store())? {
+            // What is drawn would run into a question that is still open.
+            if self.catch_up(context, &*door.store(), !answering.is_open())? {
                 quiet = Quiet::new();
+                answering.withdraw(context, &self.run);
             }
             if self.run.closed() {
                 self.finish(context);
@@ -183,7 +191,7 @@ impl Follower {
         let Door::Own(owner) = door else { return Ok(true) };
         let mut news = Ok(false);
         let leaves = owner.close(|| {
-            news = self.catch_up(context, &*door.store());
+            news = self.catch_up(context, &*door.store(), false);
             !matches!(news, Ok(false)) && !self.stuck()
         });
         news.map(|_| leaves)

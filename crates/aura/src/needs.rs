@@ -16,6 +16,8 @@ pub(crate) struct Need {
     pub(crate) what: String,
     /// The command to type.
     pub(crate) command: String,
+    /// Commands that would do as well, to another end.
+    pub(crate) others: Vec<String>,
 }
 
 /// Everything that a run needs somebody to do.
@@ -27,7 +29,8 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
             kind: "approval",
             step: step.to_string(),
             what: format!("approval at {step}: {}", plain(&asked.message)),
-            command: format!("aura approve {id} {step}  (or deny, with --reason TEXT)"),
+            command: format!("aura approve {id} {step}"),
+            others: vec![format!("aura deny {id} {step} --reason TEXT")],
         });
     }
     for (step, signal) in &run.waits {
@@ -36,6 +39,7 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
             step: step.to_string(),
             what: format!("signal '{signal}' at {step}"),
             command: format!("aura signal {id} {signal} --payload JSON"),
+            others: Vec::new(),
         });
     }
     for (step, task) in run.in_doubt() {
@@ -44,9 +48,11 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
             kind: "effect",
             step: step.to_string(),
             what: format!("effect {key} at {step}: nobody knows whether {tool} happened"),
-            command: format!(
-                "aura effects settle {key} --succeeded --output JSON  (or --failed, or --retry)"
-            ),
+            command: format!("aura effects settle {key} --succeeded --output JSON"),
+            others: vec![
+                format!("aura effects settle {key} --failed --message TEXT"),
+                format!("aura effects settle {key} --retry"),
+            ],
         });
     }
     needs

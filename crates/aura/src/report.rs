@@ -84,8 +84,7 @@ pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Res
             out.line(format_args!("{head} {id} in {took}"));
             let output = value(output, blobs)?;
             if !output.is_null() {
-                // JSON escapes control characters, so that it is safe on a terminal.
-                out.line(serde_json::to_string_pretty(&output).unwrap_or_default());
+                out.line(plain(&serde_json::to_string_pretty(&output).unwrap_or_default()));
             }
         }
         Phase::Failed(error, step) => {
@@ -115,5 +114,8 @@ fn waiting(context: &Context, run: &Run) {
     for need in needs {
         out.line(format_args!("  {}", need.what));
         out.line(format_args!("  {} {}", out.paint(Tone::Strong, "next:"), need.command));
+        for other in need.others {
+            out.line(format_args!("  {} {other}", out.paint(Tone::Faint, "or:  ")));
+        }
     }
 }

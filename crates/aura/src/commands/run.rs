@@ -152,11 +152,13 @@ pub(crate) fn read_flow(path: &Path) -> Result<String, Problem> {
             .next("aura new flow.yaml")
     };
     let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
-    let mut source = String::new();
-    // One byte more than allowed, so that the loader sees that it is too long and says so.
-    let read = file.take(limits::FLOW_FILE_BYTES as u64 + 1).read_to_string(&mut source);
+    let mut bytes = Vec::new();
+    let read = file.take(limits::FLOW_FILE_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|e| failed(e.to_string()))?;
-    Ok(source)
+    if bytes.len() > limits::FLOW_FILE_BYTES {
+        return Err(failed(format!("it has more than {} bytes", limits::FLOW_FILE_BYTES)));
+    }
+    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))
 }
 
 /// The input, checked against what the flow says of it.

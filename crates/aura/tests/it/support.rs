@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -192,7 +192,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (seen, hold) = (Arc::clone(&seen), Arc::clone(&hold));
-                std::thread::spawn(move || serve(stream, &seen, &hold));
+                std::thread::spawn(move || serve(&stream, &seen, &hold));
             }
         });
         Self { address, requests, holding }
@@ -209,7 +209,7 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, seen: &Mutex<Vec<String>>, hold: &AtomicBool) {
+fn serve(stream: &TcpStream, seen: &Mutex<Vec<String>>, hold: &AtomicBool) {
     let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -234,7 +234,8 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<String>>, hold: &AtomicBool) {
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{told}",
         told.len()
     );
-    let _ = (&stream).write_all(answer.as_bytes());
+    let mut stream = stream;
+    let _ = stream.write_all(answer.as_bytes());
 }
 
 /// Every file below a folder, with its bytes.
