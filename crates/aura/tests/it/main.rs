@@ -1,0 +1,12 @@
+//! The real binary, from outside.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop where it stands")]
+
+mod aura;
+mod effects;
+mod examples;
+mod faults;
+mod large;
+mod people;
+mod runs;
+mod socket;
+mod support;
