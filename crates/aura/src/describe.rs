@@ -233,11 +233,6 @@ pub(crate) fn purpose(purpose: Purpose) -> &'static str {
     }
 }
 
-/// The time now.
-pub(crate) fn now() -> Millis {
-    Millis(jiff::Timestamp::now().as_millisecond())
-}
-
 /// How long ago something was, or how long it is until then.
 pub(crate) fn distance(at: Millis, now: Millis) -> String {
     if at > now {

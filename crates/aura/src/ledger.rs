@@ -14,6 +14,8 @@ use aura_core::path::StepPath;
 use aura_core::time::Millis;
 use serde::Serialize;
 
+use crate::output::Tone;
+
 /// Where an effect stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +47,17 @@ impl Status {
             Self::Unknown => "unknown",
             Self::InDoubt => "in doubt",
             Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Its tone.
+    pub(crate) fn tone(self) -> Tone {
+        match self {
+            Self::Succeeded => Tone::Good,
+            Self::Failed => Tone::Bad,
+            Self::Retrying | Self::Unknown | Self::InDoubt => Tone::Warn,
+            Self::Intended => Tone::Busy,
+            Self::Abandoned => Tone::Faint,
         }
     }
 }

@@ -25,11 +25,13 @@ mod owner;
 mod pages;
 mod parameters;
 mod performing;
+mod planning;
 mod report;
 mod resolve;
 mod secrets;
 mod signals;
 mod socket;
+mod steps;
 mod suggest;
 mod wire;
 

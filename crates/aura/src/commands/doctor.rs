@@ -1,192 +1,220 @@
 //! `aura doctor`: a check of this machine.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aura_core::error::Problem;
+use aura_core::error::{Code, Problem};
 use aura_core::limits;
-use aura_core::ports::Store;
+use aura_core::ports::{Store, StoreInfo};
+use aura_store::OwnerInfo;
 use serde_json::{Value, json};
 
-use super::store::bytes;
+use super::version;
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::describe;
+use crate::exit::{self, Exit};
 use crate::output::Tone;
+use crate::resolve;
 
-/// Writes by which the disk is judged.
-const SAMPLES: usize = 50;
-/// A sync that is quicker than this reached no disk.
-const NO_DISK: Duration = Duration::from_micros(20);
+/// Times that the disk is asked; the median counts.
+const SAMPLES: usize = 25;
+/// Bytes written before each sync.
+const SAMPLE: [u8; 512] = [0x5a; 512];
+/// A sync faster than this does not reach a disk.
+const TOO_FAST: Duration = Duration::from_micros(20);
+/// A sync slower than this makes every step slow.
+const TOO_SLOW: Duration = Duration::from_millis(20);
 
 /// Arguments of `aura doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ends with 4 if the data directory can't be used.
+Writes a small file without a name into the data directory to measure how long the disk takes for
+one sync: every durable step costs at least that. Ends with 4 if the data directory can't be used.
 
 Examples:
   aura doctor
-  aura doctor --json")]
+  aura doctor --json | jq .limits")]
 pub(crate) struct Args {}
 
-/// One thing that was looked at.
-struct Finding {
-    name: &'static str,
-    value: Value,
-    said: String,
-    good: bool,
+/// What was found.
+struct Found {
+    writable: Result<PathBuf, String>,
+    sync: Option<Sync>,
+    owner: Option<OwnerInfo>,
+    store: Result<StoreInfo, Problem>,
 }
 
-impl Finding {
-    fn good(name: &'static str, value: Value, said: impl Into<String>) -> Self {
-        Self { name, value, said: said.into(), good: true }
-    }
-
-    fn bad(name: &'static str, value: Value, said: impl Into<String>) -> Self {
-        Self { name, value, said: said.into(), good: false }
-    }
+/// How long a sync takes.
+#[derive(Clone, Copy)]
+struct Sync {
+    median: Duration,
+    slowest: Duration,
 }
 
 /// Does it.
-#[expect(clippy::unnecessary_wraps, reason = "all commands have one form")]
+#[expect(clippy::unnecessary_wraps, reason = "the form of every command")]
 pub(crate) fn run(context: &Context, _args: Args) -> Result<Exit, Problem> {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut findings = vec![
-        Finding::good("version", json!(version), version),
-        directory(&context.dir),
-        owner(&context.dir),
-    ];
-    findings.extend(store(context));
-    findings.push(disk(&context.dir));
-    let terminal = if context.out.terminal { "yes" } else { "no: plain lines" };
-    findings.push(Finding::good("terminal", json!(context.out.terminal), terminal));
-    let usable = findings.iter().all(|finding| finding.good);
-    if context.out.json {
-        let checks: serde_json::Map<_, _> = findings
-            .iter()
-            .map(|f| {
-                (f.name.to_owned(), json!({ "good": f.good, "value": f.value, "said": f.said }))
-            })
-            .collect();
-        let limits: serde_json::Map<_, _> = limits::all()
-            .into_iter()
-            .map(|(name, value, what)| (name.to_owned(), json!({ "value": value, "what": what })))
-            .collect();
-        context.out.document(&json!({ "usable": usable, "checks": checks, "limits": limits }));
-    } else {
-        tell(context, &findings);
-    }
-    Ok(if usable { Exit::Done } else { Exit::Unavailable })
-}
-
-fn tell(context: &Context, findings: &[Finding]) {
-    for finding in findings {
-        let mark = if finding.good {
-            context.out.paint(Tone::Good, "ok ")
-        } else {
-            context.out.paint(Tone::Bad, "bad")
-        };
-        context.out.line(format_args!("{mark} {:<16} {}", finding.name, finding.said));
-    }
-    context.out.line("");
-    context.out.line(context.out.paint(Tone::Strong, "limits"));
-    let mut table = context.out.table(&["LIMIT", "VALUE", "MEANING"]);
-    for (name, value, what) in limits::all() {
-        table.add_row([name.to_owned(), value.to_string(), what.to_owned()]);
-    }
-    context.out.line(table.trim_fmt());
-}
-
-/// Whether files can be made where the store lies, or would lie.
-fn directory(dir: &Path) -> Finding {
-    let shown = dir.display().to_string();
-    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
-    match tempfile::NamedTempFile::new_in(existing) {
-        Ok(_) if existing == dir => Finding::good("data directory", json!(shown), shown),
-        Ok(_) => {
-            let said = format!("{shown} (made by the first run)");
-            Finding::good("data directory", json!(shown), said)
-        }
-        Err(e) => {
-            let said = format!("{shown} can't be written: {e}; name another: --data-dir DIR");
-            Finding::bad("data directory", json!(shown), said)
-        }
-    }
-}
-
-fn owner(dir: &Path) -> Finding {
-    match aura_store::owner(dir) {
-        Some(owner) => {
-            let socket = owner.socket.map(|path| format!(", listens on {}", path.display()));
-            let said = format!("process {}{}", owner.pid, socket.unwrap_or_default());
-            Finding::good("owner", json!(owner.pid), said)
-        }
-        None => Finding::good("owner", Value::Null, "nobody"),
-    }
-}
-
-fn store(context: &Context) -> Vec<Finding> {
-    let opened = match context.reader() {
-        Ok(opened) => opened,
-        Err(problem) if problem.code == aura_core::Code::NotFound => {
-            return vec![Finding::good("store", Value::Null, "none yet")];
-        }
-        Err(problem) => {
-            let said = format!("{}: {}", problem.code, problem.what);
-            return vec![Finding::bad("store", json!(problem), said)];
-        }
+    let folder = nearest_folder(&context.dir);
+    let (writable, sync) = match measure(&folder) {
+        Ok(sync) => (Ok(folder), Some(sync)),
+        Err(error) => (Err(format!("{}: {error}", folder.display())), None),
     };
-    match opened.store.info() {
-        Ok(info) => {
-            let size = bytes(info.bytes);
-            let said = format!("{} runs, {} events, {size}", info.runs, info.events);
-            let mut found = vec![Finding::good("store", json!(info), said)];
-            for (name, title) in [
-                ("version", "sqlite"),
-                ("journal_mode", "journal"),
-                ("fdatasync", "fdatasync build"),
-                ("compile_options", "sqlite options"),
-            ] {
-                if let Some(value) = info.engine.get(name) {
-                    found.push(Finding::good(title, json!(value), value.clone()));
-                }
-            }
-            found
-        }
-        Err(error) => vec![Finding::bad("store", Value::Null, error.to_string())],
+    let owner = aura_store::owner(&context.dir);
+    let store = context
+        .reader()
+        .and_then(|opened| opened.store.info().map_err(|e| resolve::unreadable(&e)));
+    let found = Found { writable, sync, owner, store };
+    if context.out.json {
+        context.out.document(&document(context, &found));
+    } else {
+        print(context, &found);
     }
+    Ok(match (&found.store, &found.writable) {
+        (Err(problem), _) if problem.code != Code::NotFound => exit::of(problem.code),
+        (_, Err(_)) => Exit::Unavailable,
+        _ => Exit::Done,
+    })
 }
 
-/// What one durable write costs where the store lies.
-fn disk(dir: &Path) -> Finding {
-    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
-    match syncs(existing) {
-        Ok(times) if times[times.len() / 2] < NO_DISK => {
-            let said = "a sync costs nothing: memory, not a disk; a power cut loses everything";
-            Finding::good("disk", json!(times[times.len() / 2].as_micros()), said)
-        }
-        Ok(times) => {
-            let (half, last) = (times[times.len() / 2], times[times.len() - 1]);
-            let said = format!(
-                "a write and its sync take {} µs (p50), {} µs at most",
-                half.as_micros(),
-                last.as_micros()
-            );
-            Finding::good("disk", json!(half.as_micros()), said)
-        }
-        Err(error) => Finding::bad("disk", Value::Null, format!("can't be measured: {error}")),
-    }
+/// The data directory, or the folder in which it would be made.
+fn nearest_folder(dir: &Path) -> PathBuf {
+    dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(dir).to_owned()
 }
 
-fn syncs(dir: &Path) -> std::io::Result<Vec<Duration>> {
-    let mut file = tempfile::tempfile_in(dir)?;
-    let mut times = Vec::with_capacity(SAMPLES);
-    for _ in 0..SAMPLES {
+fn measure(folder: &Path) -> std::io::Result<Sync> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut times = [Duration::ZERO; SAMPLES];
+    for time in &mut times {
+        file.write_all(&SAMPLE)?;
         let begin = Instant::now();
-        file.write_all(&[0x5a; 512])?;
         file.sync_data()?;
-        times.push(begin.elapsed());
+        *time = begin.elapsed();
     }
     times.sort_unstable();
-    Ok(times)
+    Ok(Sync { median: times[times.len() / 2], slowest: times[times.len() - 1] })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn document(context: &Context, found: &Found) -> Value {
+    let limits: serde_json::Map<_, _> =
+        limits::all().into_iter().map(|(name, value, _)| (name.to_owned(), json!(value))).collect();
+    let (store, problem) = match &found.store {
+        Ok(info) => (json!(info), Value::Null),
+        Err(problem) => (Value::Null, json!(problem)),
+    };
+    json!({
+        "version": version::VERSION,
+        "target": version::target(),
+        "data_dir": context.dir,
+        "writable": found.writable.is_ok(),
+        "sync_us": found.sync.map(|sync| json!({
+            "median": micros(sync.median), "slowest": micros(sync.slowest),
+        })),
+        "owner": found.owner,
+        "store": store,
+        "problem": problem,
+        "terminal": context.out.terminal,
+        "limits": limits,
+    })
+}
+
+fn print(context: &Context, found: &Found) {
+    let out = &context.out;
+    row(
+        context,
+        Tone::Good,
+        "version",
+        &format!("aura {} ({})", version::VERSION, version::target()),
+    );
+    let dir = context.dir.display().to_string();
+    match &found.writable {
+        Ok(folder) if *folder == context.dir => {
+            row(context, Tone::Good, "data", &format!("{dir}, writable"));
+        }
+        Ok(folder) => {
+            row(context, Tone::Good, "data", &format!("{dir}, to be made in {}", folder.display()));
+        }
+        Err(why) => row(context, Tone::Bad, "data", &format!("{dir} can't be written: {why}")),
+    }
+    if let Some(sync) = found.sync {
+        let (tone, text) = disk(sync);
+        row(context, tone, "disk", &text);
+    }
+    let owner = match &found.owner {
+        Some(owner) => format!("process {}", owner.pid),
+        None => "nobody; commands that write become it".to_owned(),
+    };
+    row(context, Tone::Good, "owner", &owner);
+    store(context, &found.store);
+    let terminal = if out.terminal { "yes" } else { "no, so progress is printed as plain lines" };
+    row(context, Tone::Good, "terminal", terminal);
+    out.line(format_args!("\n{}", out.paint(Tone::Strong, "limits")));
+    for (name, value, meaning) in limits::all() {
+        let name = out.paint(Tone::Faint, format_args!("{name:<22}"));
+        out.line(format_args!("  {name} {value:>13}  {meaning}"));
+    }
+}
+
+fn row(context: &Context, tone: Tone, name: &str, text: &str) {
+    let mark = match tone {
+        Tone::Bad => "✗",
+        Tone::Warn => "!",
+        _ => "✓",
+    };
+    context.out.line(format_args!("{} {name:<10} {text}", context.out.paint(tone, mark)));
+}
+
+fn disk(sync: Sync) -> (Tone, String) {
+    let (median, slowest) = (micros(sync.median), micros(sync.slowest));
+    let text = format!("a sync takes {median} µs, at most {slowest} µs of {SAMPLES}");
+    if sync.median < TOO_FAST {
+        let why = "too fast for a disk; a power cut may lose what was acknowledged";
+        (Tone::Warn, format!("{text}: {why}"))
+    } else if sync.median > TOO_SLOW {
+        (Tone::Warn, format!("{text}: slow, and each step waits for it"))
+    } else {
+        (Tone::Good, text)
+    }
+}
+
+fn store(context: &Context, found: &Result<StoreInfo, Problem>) {
+    let info = match found {
+        Ok(info) => info,
+        Err(problem) if problem.code == Code::NotFound => {
+            return row(context, Tone::Good, "store", "none yet; a run makes it");
+        }
+        Err(problem) => {
+            row(context, Tone::Bad, "store", &format!("{}: {problem}", problem.code));
+            if let Some(next) = &problem.next {
+                context.out.line(format_args!("  {:<10} next: {next}", ""));
+            }
+            return;
+        }
+    };
+    let sizes = [
+        describe::bytes(info.bytes),
+        describe::count(info.runs, "run"),
+        describe::count(info.events, "event"),
+    ];
+    row(context, Tone::Good, "store", &sizes.join(", "));
+    let fact = |name: &str| info.engine.get(name).map(String::as_str).unwrap_or_default();
+    let below = |text: String| context.out.line(format_args!("  {:<10} {text}", ""));
+    below(format!("format {} (tables {})", info.format, info.schema));
+    below(format!("SQLite {}, journal {}", fact("version"), fact("journal_mode")));
+    let tone = if fact("fdatasync") == "true" { Tone::Good } else { Tone::Warn };
+    row(context, tone, "build", &format!("HAVE_FDATASYNC={}", fact("fdatasync")));
+    // Lines of their own, or nobody can read them.
+    let mut line = String::new();
+    for option in fact("compile_options").split_whitespace() {
+        if line.len() + option.len() > 84 {
+            below(std::mem::take(&mut line));
+        }
+        line.push_str(option);
+        line.push(' ');
+    }
+    below(line);
 }

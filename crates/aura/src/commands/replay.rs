@@ -1,207 +1,315 @@
-//! `aura replay`: folding a history again, and checking it. Never calls anything outside.
+//! `aura replay`: folding a history again, and checking it. Reads the store only; nothing is called.
 
 use std::sync::Arc;
 
-use aura_core::commit::StoredCommit;
+use aura_core::commit::{Cause, StoredCommit};
 use aura_core::error::{Code, Problem};
-use aura_core::event::Event;
+use aura_core::event::{Event, EventBody};
+use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::Store;
 use aura_core::time::Span;
 use aura_engine::{Verified, read_all};
 use aura_graph::Run;
-use aura_graph::state::fold;
+use aura_graph::state::{TaskPhase, fold};
 use serde_json::{Map, Value, json};
 
+use super::events::text;
 use crate::blobs::StoreBlobs;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
-use crate::output::{Tone, local_time, plain};
+use crate::output::{Tone, clock_time, local_time, plain};
 use crate::resolve;
 use crate::steps::Steps;
 
 /// Arguments of `aura replay`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without flags the history is shown commit by commit with what each changed. --verify checks the chain and every
-state hash, decides each commit again with this build, and compares; it ends with 1 where something differs.
-Nothing is called outside and nothing is recorded.
+Without flags: commit by commit, the events and what the state is after them; chain and state hashes
+are checked on the way. --verify checks two things: that the history is intact (hash chain, state
+hashes), and that this build decides every commit as the log says. The exit code is 1 if not.
 
 Examples:
-  aura replay 0198c2d1 --verify
-  aura replay 0198c2d1 --to 42
-  aura replay 0198c2d1 --verbose")]
+  aura replay 0198c2d1
+  aura replay 0198c2d1 --to 40
+  aura replay 0198c2d1 --verify")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
-
-    /// Show the state after this event instead of the way there.
-    #[arg(long, value_name = "EVENT", conflicts_with = "verify")]
+    /// Show the state after this event.
+    #[arg(long, value_name = "N", conflicts_with = "verify")]
     pub(crate) to: Option<u64>,
-
-    /// Check the history, and that this build decides as it says.
+    /// Check the history, and decide it again.
     #[arg(long)]
     pub(crate) verify: bool,
-
-    /// Show the hashes of each commit.
-    #[arg(long)]
-    pub(crate) verbose: bool,
+    /// Show the hash of each commit and of the state after it.
+    // The same id as the global flag, which would stand in its way otherwise.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let opened = context.reader()?;
-    let id = resolve::run(&*opened.store, &args.run)?.run;
+    let store: &dyn Store = &*opened.store;
+    let id = resolve::run(store, &args.run)?.run;
     if let Some(to) = args.to {
-        return state_at(context, &*opened.store, id, to);
+        return state_after(context, store, id, to);
     }
     let blobs = Arc::new(StoreBlobs::new(&opened)?);
-    let shows = if args.verify { args.verbose } else { true };
-    let verbose = args.verbose;
-    let mut last = Run::new(id);
-    let checked = Verified::check(
-        &*opened.store,
-        id,
-        Arc::clone(&blobs) as _,
-        args.verify,
-        &mut |commit, events, after| {
-            if shows && !context.out.closed() {
-                show(context, (commit, events), (&last, after), verbose);
-            }
-            last = after.clone();
-        },
-    );
-    let checked = checked.map_err(|problem| blobs.explain(problem))?;
+    let mut shown = Shown { context, verbose: args.verbose > 0, number: 0, before: Run::new(id) };
     if args.verify {
+        let checked = verify(store, id, &blobs, &mut shown)?;
         tell(context, &checked);
+    } else {
+        let mut each = |commit: &StoredCommit, events: &[Event], run: &Run| {
+            shown.whole(commit, events, run);
+        };
+        Verified::check(store, id, blobs, false, &mut each)?;
     }
     Ok(Exit::Done)
+}
+
+/// Checks on both levels. Damage is told before a difference: after damage a difference means nothing.
+fn verify(
+    store: &dyn Store,
+    id: RunId,
+    blobs: &Arc<StoreBlobs>,
+    shown: &mut Shown<'_>,
+) -> Result<Verified, Problem> {
+    let mut each = |commit: &StoredCommit, _: &[Event], run: &Run| shown.hashes(commit, run);
+    let checked = Verified::check(store, id, Arc::clone(blobs) as _, true, &mut each);
+    match checked {
+        Err(problem) if problem.code == Code::ReplayDiffers => {
+            Verified::check(store, id, Arc::clone(blobs) as _, false, &mut |_, _, _| {})?;
+            Err(problem)
+        }
+        other => other.map_err(|problem| blobs.explain(problem)),
+    }
 }
 
 fn tell(context: &Context, checked: &Verified) {
-    if context.out.json {
+    let out = &context.out;
+    if out.json {
         let mut document = json!(checked);
         document["verified"] = json!(true);
-        return context.out.document(&document);
+        document["run_id"] = document["run"].take();
+        if let Some(map) = document.as_object_mut() {
+            map.remove("run");
+        }
+        return out.document(&document);
     }
-    let head = context.out.paint(Tone::Good, "verified");
-    let (chain, state) = (checked.head.short(), checked.state.short());
-    context.out.line(format_args!(
-        "{head}: {}, {}, {}; chain {chain}, state {state}; decided again with this build, without a difference",
-        describe::count(checked.commits, "commit"),
-        describe::count(checked.events, "event"),
-        describe::count(checked.steps, "step"),
+    let (commits, events) = (checked.commits, checked.events);
+    out.line(format_args!(
+        "{}: {}, {}, chain {}, state hash {}, re-decided with this build",
+        out.paint(Tone::Good, "verified"),
+        describe::count(commits, "commit"),
+        describe::count(events, "event"),
+        checked.head.short(),
+        checked.state.short(),
     ));
 }
 
-/// A commit with what it changed.
-fn show(
-    context: &Context,
-    (commit, events): (&StoredCommit, &[Event]),
-    (before, after): (&Run, &Run),
+/// Commits on their way to the screen.
+struct Shown<'a> {
+    context: &'a Context,
     verbose: bool,
-) {
-    if context.out.json {
-        return record(context, (commit, events), after);
+    number: u64,
+    before: Run,
+}
+
+impl Shown<'_> {
+    /// A line of hashes, where they are asked for.
+    fn hashes(&mut self, commit: &StoredCommit, run: &Run) {
+        self.number += 1;
+        if self.verbose && !self.context.out.json {
+            let last = commit.header.seq + u64::from(commit.header.count) - 1;
+            let (number, first) = (self.number, commit.header.seq);
+            let (hash, state) = (commit.hash, run.hash);
+            self.context.out.line(format_args!(
+                "commit {number:>5}  events {first:>6}–{last:<6}  {hash}  state {state}"
+            ));
+        }
     }
-    let at = local_time(commit.header.at);
-    let waited = commit.header.at.since(before.at);
-    let waited =
-        if before.events > 0 && waited > 0 { format!(" +{}", Span(waited)) } else { String::new() };
-    let head = format!("#{} {at}{waited}", commit.header.seq);
-    context.out.line(context.out.paint(Tone::Strong, head));
-    for (seq, event) in (commit.header.seq..).zip(events) {
-        let step = event.step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
-        let attempt = event.attempt.filter(|n| *n > 1).map(|n| format!(" try {n}"));
-        let kind = context.out.paint(describe::event_tone(&event.body), event.body.kind());
-        let detail = describe::event(&event.body);
-        let line = format!("{seq:>6} {kind}{step}{} {detail}", attempt.unwrap_or_default());
-        context.out.line(format_args!("  {}", plain(line.trim_end())));
-    }
-    for (name, value) in changed_vars(before, after) {
-        context.out.line(format_args!("         vars.{name} = {}", describe::value(&value)));
-    }
-    if before.status() != after.status() {
-        let status = after.status();
-        let word = context.out.paint(describe::tone(status), status.as_str());
-        context.out.line(format_args!("         the run is {word}"));
-    }
-    if verbose {
-        let (hash, state) = (commit.hash, after.hash);
-        let hashes = format!("commit {hash}\n         state  {state}");
-        context.out.line(format_args!("         {}", context.out.paint(Tone::Faint, hashes)));
+
+    /// A commit with its events and the state after it.
+    fn whole(&mut self, commit: &StoredCommit, events: &[Event], run: &Run) {
+        self.number += 1;
+        let out = &self.context.out;
+        let (first, count) = (commit.header.seq, u64::from(commit.header.count));
+        let last = first + count - 1;
+        let cause = match commit.header.cause {
+            Cause::Events => "",
+            Cause::Granted => "  slots became free",
+            Cause::Continue => "  goes on deciding",
+        };
+        if out.json {
+            let events: Vec<_> = (first..).zip(events).map(|(seq, e)| event(seq, e)).collect();
+            let mut record = state(run);
+            record["commit"] = json!(self.number);
+            record["at"] = json!(commit.header.at);
+            record["hash"] = json!(commit.hash);
+            record["events"] = json!(events);
+            return out.record(&record);
+        }
+        let at = clock_time(commit.header.at);
+        let waited = match self.number {
+            1 => String::new(),
+            _ => format!(" (+{})", Span(commit.header.at.since(self.before.at))),
+        };
+        let head = out.paint(Tone::Strong, format_args!("commit {}", self.number));
+        let range = if first == last {
+            format!("event {first}")
+        } else {
+            format!("events {first}–{last}")
+        };
+        out.line(format_args!("{head}  {range}  {at}{waited}{cause}"));
+        for event in events {
+            out.line(format_args!("  {}", text(self.context, event)));
+        }
+        let summary = format!("  = {}", summary(run));
+        out.line(out.paint(Tone::Faint, summary));
+        if self.verbose {
+            out.line(out.paint(Tone::Faint, format_args!("    hash  {}", commit.hash)));
+            out.line(out.paint(Tone::Faint, format_args!("    state {}", run.hash)));
+        }
+        self.before = run.clone();
     }
 }
 
-fn changed_vars(before: &Run, after: &Run) -> Vec<(String, Value)> {
-    let changed = |name: &String| before.vars.get(name) != after.vars.get(name);
-    let vars = after.vars.iter().filter(|(name, _)| changed(name));
-    vars.map(|(name, val)| (name.clone(), val.outline())).collect()
+/// Where a run stands, in a line.
+fn summary(run: &Run) -> String {
+    let mut parts = vec![run.status().as_str().to_owned(), describe::count(run.steps, "step")];
+    let tasks = |phase| run.tasks.values().filter(|task| task.phase == phase).count() as u64;
+    let counts = [
+        (tasks(TaskPhase::Called), "open call"),
+        (tasks(TaskPhase::Ready), "waiting call"),
+        (tasks(TaskPhase::Backoff), "retry to come"),
+        (tasks(TaskPhase::InDoubt), "effect in doubt"),
+        (run.approvals.size() as u64, "approval"),
+        (run.waits.size() as u64, "wait"),
+    ];
+    for (number, noun) in counts.into_iter().filter(|(number, _)| *number > 0) {
+        let plural = match (number, noun) {
+            (1, noun) => noun.to_owned(),
+            (_, "retry to come") => "retries to come".to_owned(),
+            (_, "effect in doubt") => "effects in doubt".to_owned(),
+            (_, noun) => format!("{noun}s"),
+        };
+        parts.push(format!("{number} {plural}"));
+    }
+    for (name, value) in &run.vars {
+        parts.push(format!("{name} = {}", describe::value_of(&value.outline(), 40)));
+    }
+    parts.join(", ")
 }
 
-fn record(context: &Context, (commit, events): (&StoredCommit, &[Event]), after: &Run) {
-    context.out.record(&json!({
-        "seq": commit.header.seq, "at": commit.header.at, "hash": commit.hash,
-        "state": after.hash, "status": after.status(), "events": events,
-    }));
+fn event(seq: u64, event: &Event) -> Value {
+    let mut document = json!(event);
+    document["seq"] = json!(seq);
+    document
 }
 
-/// The state after an event, even in the middle of a commit.
-fn state_at(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Result<Exit, Problem> {
+/// Where a run stands, for programs.
+fn state(run: &Run) -> Value {
+    let vars: Map<String, Value> =
+        run.vars.iter().map(|(name, value)| (name.clone(), value.outline())).collect();
+    json!({
+        "run_id": run.id, "seq": run.events, "status": run.status(), "steps_made": run.steps,
+        "vars": vars, "state_hash": run.hash,
+    })
+}
+
+/// The state after one event, which may lie within a commit.
+fn state_after(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Result<Exit, Problem> {
     let mut run = Run::new(id);
     let mut steps = Steps::default();
+    let (mut head, mut total) = (Hash::ZERO, 0);
+    let mut last: Option<&'static str> = None;
     read_all(store, id, &mut |commit| {
-        let events = commit.events().map_err(|e| damaged(id, &e.to_string()))?;
-        for event in events {
-            if run.events >= to {
-                break;
+        let damaged = |why: String| {
+            Problem::new(Code::ChainBroken, format!("run {id}: {why}")).next("aura store check")
+        };
+        commit.check(head, total + 1).map_err(|e| damaged(e.to_string()))?;
+        head = commit.hash;
+        let events = commit.events().map_err(|e| damaged(e.to_string()))?;
+        for event in &events {
+            total += 1;
+            if total <= to {
+                fold(&mut run, commit.header.at, event).map_err(|e| damaged(e.to_string()))?;
+                steps.take(commit.header.at, event);
+                last = Some(EventBody::kind(&event.body));
             }
-            fold(&mut run, commit.header.at, &event).map_err(|e| damaged(id, &e.to_string()))?;
-            steps.take(commit.header.at, &event);
         }
         Ok(())
     })?;
-    if run.events < to {
-        let what = format!("run {id} has {}", describe::count(run.events, "event"));
-        return Err(
-            Problem::new(Code::Usage, what).next(format!("aura replay {id} --to {}", run.events))
-        );
+    if to == 0 || to > total {
+        let what = format!("the run has the events 1 to {total}, not {to}");
+        return Err(Problem::new(Code::Usage, what).next(format!("aura events {id}")));
     }
-    let vars: Map<_, _> =
-        run.vars.iter().map(|(name, val)| (name.clone(), val.outline())).collect();
-    let timers: Vec<_> = run
-        .timers
-        .iter()
-        .map(|(due, step, purpose)| json!({ "due": due, "step": step, "purpose": purpose }))
-        .collect();
+    let at = At { run, steps, total, last: last.unwrap_or_default() };
     if context.out.json {
-        context.out.document(&json!({
-            "run_id": id, "event": to, "at": run.at, "status": run.status(),
-            "input": run.started.as_ref().map(|s| json!(s.input)), "vars": vars,
-            "steps": steps.document(), "timers": timers, "state": run.hash,
-        }));
-        return Ok(Exit::Done);
+        context.out.document(&at.document());
+    } else {
+        at.print(context);
     }
-    let status = context.out.paint(describe::tone(run.status()), run.status().as_str());
-    context.out.line(format_args!("after event {to} at {}: {status}", local_time(run.at)));
-    for line in steps.draw(&context.out, run.at) {
-        context.out.line(line);
-    }
-    for (name, value) in &vars {
-        context.out.line(format_args!("vars.{name} = {}", describe::value(value)));
-    }
-    for (due, step, purpose) in run.timers.iter() {
-        let (what, due) = (describe::purpose(purpose), local_time(due));
-        context.out.line(format_args!("timer {step}: {what} at {due}"));
-    }
-    context.out.line(context.out.paint(Tone::Faint, format_args!("state {}", run.hash)));
     Ok(Exit::Done)
 }
 
-fn damaged(run: RunId, why: &str) -> Problem {
-    Problem::new(Code::ChainBroken, format!("run {run}: {why}"))
-        .kept("other runs are not touched by this")
-        .next("aura store check")
+/// A run in the middle of its history.
+struct At {
+    run: Run,
+    steps: Steps,
+    /// Events of the whole history.
+    total: u64,
+    /// The type of the last event that counts.
+    last: &'static str,
+}
+
+impl At {
+    fn document(&self) -> Value {
+        let run = &self.run;
+        let mut document = state(run);
+        document["at"] = json!(run.at);
+        document["type"] = json!(self.last);
+        document["events"] = json!(self.total);
+        let timers = run
+            .timers
+            .iter()
+            .map(|(due, step, purpose)| json!({ "due": due, "step": step, "purpose": purpose }));
+        document["timers"] = timers.collect();
+        document["steps"] = self.steps.document();
+        document["steps_omitted"] = json!(self.steps.omitted);
+        document
+    }
+
+    fn print(&self, context: &Context) {
+        let (out, run) = (&context.out, &self.run);
+        let status = out.paint(describe::tone(run.status()), run.status().as_str());
+        let (id, to, total, last) = (run.id, run.events, self.total, self.last);
+        out.line(format_args!("run {id} after event {to} of {total} ({last}): {status}"));
+        let row = |name: &str, text: &str| {
+            out.line(format_args!(
+                "  {} {text}",
+                out.paint(Tone::Faint, format_args!("{name:<6}"))
+            ));
+        };
+        row("at", &local_time(run.at));
+        for (name, value) in &run.vars {
+            row("var", &format!("{name} = {}", describe::value_of(&value.outline(), 200)));
+        }
+        for (due, step, purpose) in run.timers.iter() {
+            row(
+                "timer",
+                &plain(&format!("{step} {} {}", describe::purpose(purpose), local_time(due))),
+            );
+        }
+        row("state", &run.hash.to_string());
+        out.line("");
+        for line in self.steps.draw(out, run.at) {
+            out.line(format_args!("  {line}"));
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use aura_core::error::{Code, Problem};
 use aura_core::limits;
-use aura_core::ports::{RunQuery, RunRow, RunStatus, Store};
+use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
 use aura_core::time::Span;
+use comfy_table::Cell;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -11,6 +12,7 @@ use crate::describe;
 use crate::exit::Exit;
 use crate::output::{Tone, local_time, plain};
 use crate::resolve;
+use crate::wire::SystemClock;
 
 /// Runs that are listed unless somebody asks for more.
 const DEFAULT: usize = 50;
@@ -75,24 +77,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
 fn print(context: &Context, rows: &[RunRow]) {
     let out = &context.out;
     let digits = distinct(rows);
-    let now = describe::now();
-    let headings = ["RUN", "FLOW", "STATUS", "STARTED", "TOOK", "EVENTS", "ERROR"];
+    let now = SystemClock.now();
+    let headings = ["RUN", "FLOW", "STATUS", "STARTED", "TOOK", "EVENTS", "ERROR", "LABELS"];
     let mut table = out.table(&headings);
     for row in rows {
         let end = if row.status.closed() { row.updated } else { now };
         let labels: Vec<_> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let flow = match labels.as_slice() {
-            [] => plain(&row.flow),
-            labels => format!("{} {}", row.flow, out.paint(Tone::Faint, plain(&labels.join(" ")))),
-        };
+        let id = row.run.to_string()[..digits].to_owned();
         table.add_row([
-            row.run.to_string()[..digits].to_owned(),
-            flow,
-            out.paint(describe::tone(row.status), row.status.as_str()),
-            local_time(row.started),
-            Span(end.since(row.started)).to_string(),
-            row.events.to_string(),
-            row.error.map(|code| out.paint(Tone::Bad, code)).unwrap_or_default(),
+            out.cell(Tone::Strong, id),
+            Cell::new(plain(&row.flow)),
+            out.cell(describe::tone(row.status), row.status.as_str()),
+            Cell::new(local_time(row.started)),
+            Cell::new(Span(end.since(row.started))),
+            Cell::new(row.events),
+            out.cell(Tone::Bad, row.error.map(|code| code.to_string()).unwrap_or_default()),
+            out.cell(Tone::Faint, plain(&labels.join(" "))),
         ]);
     }
     out.line(table.trim_fmt());

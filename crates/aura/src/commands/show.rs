@@ -1,19 +1,265 @@
-//! `aura show`: a run with its steps.
+//! `aura show`: a run with its steps, effects and artifacts.
 
 use aura_core::error::{Code, Problem};
+use aura_core::id::RunId;
+use aura_core::ports::{Clock, Store};
+use aura_core::time::{Millis, Span};
+use aura_engine::{open_history, read_all};
+use aura_graph::Run;
+use aura_graph::state::Phase;
+use comfy_table::Cell;
+use serde_json::{Value, json};
 
+use crate::blobs::StoreBlobs;
 use crate::context::Context;
+use crate::describe;
 use crate::exit::Exit;
+use crate::ledger::{Entry, Ledger, Status};
+use crate::output::{Tone, local_time, plain};
+use crate::resolve;
+use crate::steps::Steps;
+use crate::wire::SystemClock;
+
+/// Effects that are kept; of the others those that are in doubt.
+const EFFECTS: usize = 10_000;
+/// Rows of the table of effects.
+const ROWS: usize = 20;
+/// Characters of an input or output.
+const LONG: usize = 600;
 
 /// Arguments of `aura show`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The tree has a line for each step: ✓ completed, ✗ failed, – skipped, ● running, ↻ retrying,
+◌ waiting, ? in doubt. Values are shortened; --json gives them whole.
+
+Examples:
+  aura show 0198c2d1
+  aura show 0198c2d1 --json | jq .output")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
 }
 
+/// What the events of a run add up to for a person.
+#[derive(Default)]
+struct Told {
+    steps: Steps,
+    effects: Vec<Entry>,
+    more_effects: u64,
+}
+
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let opened = context.reader()?;
+    let id = resolve::run(&*opened.store, &args.run)?.run;
+    let told = gather(&*opened.store, id)?;
+    let history = open_history(&*opened.store, id)?;
+    let run = history
+        .map(|history| history.run)
+        .ok_or_else(|| Problem::new(Code::RunNotFound, format!("no run {id}")).next("aura runs"))?;
+    let blobs = StoreBlobs::new(&opened)?;
+    if context.out.json {
+        context.out.document(&document(&run, &told, &blobs)?);
+    } else {
+        header(context, &run, &blobs)?;
+        steps(context, &run, &told);
+        effects(context, &told);
+        artifacts(context, &told.steps);
+    }
+    Ok(Exit::Done)
+}
+
+fn gather(store: &dyn Store, id: RunId) -> Result<Told, Problem> {
+    let mut told = Told::default();
+    let mut ledger = Ledger::new(id);
+    let (mut effects, mut more) = (Vec::new(), 0);
+    let mut keep = |entry: Entry| {
+        if effects.len() < EFFECTS || entry.status == Status::InDoubt {
+            effects.push(entry);
+        } else {
+            more += 1;
+        }
+    };
+    read_all(store, id, &mut |commit| {
+        let events = commit.events().map_err(|e| {
+            Problem::new(Code::ChainBroken, format!("run {id}: {e}")).next("aura store check")
+        })?;
+        for event in &events {
+            told.steps.take(commit.header.at, event);
+            ledger.take(commit.header.at, event, &mut keep);
+        }
+        Ok(())
+    })?;
+    ledger.rest().for_each(&mut keep);
+    effects.sort_by_key(|entry| entry.started);
+    Ok(Told { effects, more_effects: more, ..told })
+}
+
+fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem> {
+    let mut document = run.row().map(|row| super::runs::document(&row)).unwrap_or_default();
+    let (output, error) = match &run.phase {
+        Phase::Completed(output) => (Value::clone(&*blobs.json(output)?), Value::Null),
+        Phase::Failed(error, step) => {
+            let mut error = json!(error);
+            error["step"] = json!(step);
+            (Value::Null, error)
+        }
+        _ => (Value::Null, Value::Null),
+    };
+    if let Some(started) = &run.started {
+        document["version"] = json!(started.flow.version);
+        document["key"] = json!(started.key);
+        document["actor"] = json!(started.actor);
+        document["permissions"] = json!(started.permissions);
+        document["input"] = Value::clone(&*blobs.json(&started.input)?);
+    }
+    document["output"] = output;
+    document["error"] = error;
+    document["state_hash"] = json!(run.hash);
+    document["steps"] = told.steps.document();
+    document["steps_omitted"] = json!(told.steps.omitted);
+    document["effects"] = json!(told.effects);
+    document["effects_omitted"] = json!(told.more_effects);
+    let artifacts = told.steps.artifacts.iter().map(|(step, made)| {
+        let mut artifact = json!(made);
+        artifact["step"] = json!(step);
+        artifact
+    });
+    document["artifacts"] = artifacts.collect();
+    Ok(document)
+}
+
+fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Problem> {
+    let Some(started) = &run.started else { return Ok(()) };
+    let out = &context.out;
+    let status = run.status();
+    let head = out.paint(describe::tone(status), status.as_str());
+    let version = started.flow.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+    let flow = out.paint(Tone::Strong, format_args!("{}{version}", plain(&started.flow.name)));
+    out.line(format_args!("run {}  {flow}  {head}", run.id));
+    let row = |name: &str, text: String| {
+        out.line(format_args!("  {} {text}", out.paint(Tone::Faint, format_args!("{name:<8}"))));
+    };
+    let end = if run.closed() { run.at } else { SystemClock.now() };
+    let took = Span(end.since(run.started_at()));
+    let sizes = [describe::count(run.steps, "step"), describe::count(run.events, "event")];
+    let since = if run.closed() { "took" } else { "for" };
+    let at = local_time(run.started_at());
+    row(
+        "started",
+        format!("{at} by {}, {since} {took}, {}", plain(&started.actor), sizes.join(", ")),
+    );
+    if let Some(key) = &started.key {
+        row("key", plain(key));
+    }
+    if !started.labels.is_empty() {
+        let labels = started.labels.iter().map(|(k, v)| format!("{k}={v}"));
+        row("labels", plain(&labels.collect::<Vec<_>>().join(" ")));
+    }
+    let nets = &started.permissions.allow_net;
+    let nets = if nets.is_empty() { String::new() } else { format!("; {}", nets.join(", ")) };
+    row("reaches", plain(&format!("{}{nets}", started.permissions.roots.join(", "))));
+    row("input", long(&*blobs.json(&started.input)?));
+    match &run.phase {
+        Phase::Completed(output) => row("output", long(&*blobs.json(output)?)),
+        Phase::Failed(error, step) => {
+            let step = step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+            let code = out.paint(Tone::Bad, error.code);
+            let message = describe::one_line(&error.message, LONG);
+            row("error", format!("{code}{step}: {message}"));
+            row("next", format!("aura explain {}", error.code));
+        }
+        Phase::Cancelling(asked) => {
+            let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+            row("cancel", plain(&format!("asked for by {}{why}", asked.actor)));
+        }
+        Phase::New | Phase::Running => row("next", format!("aura why {}", run.id)),
+        Phase::Cancelled => {}
+    }
+    Ok(())
+}
+
+fn long(value: &Value) -> String {
+    describe::value_of(value, LONG)
+}
+
+fn steps(context: &Context, run: &Run, told: &Told) {
+    let out = &context.out;
+    out.line("");
+    // What stopped with the run has no end of its own.
+    let now: Millis = if run.closed() { run.at } else { SystemClock.now() };
+    for line in told.steps.draw(out, now) {
+        out.line(format_args!("  {line}"));
+    }
+    if told.steps.omitted > 0 {
+        let more = describe::count(told.steps.omitted, "more step");
+        out.line(format_args!("  … {more}: aura events {} --type step", run.id));
+    }
+}
+
+/// Effects that went well are counted; the others are worth a look.
+fn effects(context: &Context, told: &Told) {
+    let out = &context.out;
+    let well = |entry: &&Entry| entry.status == Status::Succeeded && entry.settled.is_none();
+    let fine = told.effects.iter().filter(well).count() as u64;
+    let mut others: Vec<_> = told.effects.iter().filter(|entry| !well(entry)).collect();
+    if told.effects.is_empty() {
+        return;
+    }
+    let more = match told.more_effects {
+        0 => String::new(),
+        more => format!(", {more} not counted"),
+    };
+    let heading = out.paint(Tone::Strong, "effects");
+    out.line(format_args!("\n  {heading}  {fine} succeeded{more}"));
+    others.sort_by_key(|entry| entry.status != Status::InDoubt);
+    if others.is_empty() {
+        return;
+    }
+    let mut table = out.table(&["KEY", "STEP", "TOOL", "CLASS", "TRIES", "STATUS"]);
+    for entry in others.iter().take(ROWS) {
+        table.add_row([
+            Cell::new(entry.key.short()),
+            Cell::new(plain(entry.step.as_str())),
+            Cell::new(&entry.tool),
+            Cell::new(entry.class),
+            Cell::new(entry.attempts),
+            out.cell(entry.status.tone(), entry.status.as_str()),
+        ]);
+    }
+    for line in table.trim_fmt().lines() {
+        out.line(format_args!("  {line}"));
+    }
+    if others.len() > ROWS {
+        let hidden = others.len() - ROWS;
+        out.line(out.paint(Tone::Faint, format_args!("  … {hidden} more: aura effects")));
+    }
+}
+
+fn artifacts(context: &Context, steps: &Steps) {
+    if steps.artifacts.is_empty() {
+        return;
+    }
+    let out = &context.out;
+    out.line(format_args!("\n  {}", out.paint(Tone::Strong, "artifacts")));
+    for (step, made) in steps.artifacts.iter().take(ROWS) {
+        let artifact = &made.artifact;
+        let size = describe::bytes(artifact.bytes);
+        out.line(format_args!("  {}  {size}", plain(&artifact.location)));
+        let from = format!(
+            "    {}, sha256 {}…, made by {} at {} from state {}…",
+            artifact.media_type,
+            artifact.sha256.short(),
+            made.tool,
+            step,
+            made.state.short()
+        );
+        out.line(out.paint(Tone::Faint, plain(&from)));
+    }
+    let hidden = steps.artifacts.len().saturating_sub(ROWS);
+    if hidden > 0 {
+        out.line(out.paint(Tone::Faint, format_args!("  … {hidden} more: --json lists all")));
+    }
 }

@@ -1,112 +1,121 @@
 //! `aura store`: a look at the store.
 
 use aura_core::error::Problem;
-use aura_core::ports::{Health, Store, StoreInfo};
+use aura_core::ports::{Health, Store};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::describe;
+use crate::exit::{self, Exit};
 use crate::output::Tone;
-use crate::resolve::unreadable;
+use crate::resolve;
 
 /// Arguments of `aura store`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  aura store info
+  aura store check && echo whole")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 /// What to look at.
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Print where the store lies, how large it is, and how it is kept.
+enum Command {
+    /// Show where the store lies and how large it is.
     Info,
-    /// Look at everything: pages, chains, blobs. Ends with 1 if something is damaged.
+    /// Look at everything: pages, hash chains, blobs. Nothing is changed.
+    ///
+    /// The exit code is 0 if all is well, 4 if the store itself is damaged, and 1 if single runs or blobs are.
     Check,
 }
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let opened = context.reader()?;
-    match args.what {
-        What::Info => {
-            let info = opened.store.info().map_err(|e| unreadable(&e))?;
-            tell_info(context, &info);
-            Ok(Exit::Done)
-        }
-        What::Check => {
-            let health = opened.store.check().map_err(|e| unreadable(&e))?;
-            tell_health(context, &health);
-            Ok(if health.faults.is_empty() { Exit::Done } else { Exit::Failed })
-        }
+    match args.command {
+        Command::Info => info(context),
+        Command::Check => check(context),
     }
 }
 
-fn tell_info(context: &Context, info: &StoreInfo) {
+fn info(context: &Context) -> Result<Exit, Problem> {
+    let opened = context.reader()?;
+    let info = opened.store.info().map_err(|e| resolve::unreadable(&e))?;
     let owner = aura_store::owner(&context.dir);
     if context.out.json {
         let mut document = json!(info);
-        document["owner"] = json!(owner.map(|owner| owner.pid));
-        return context.out.document(&document);
+        document["owner"] = json!(owner);
+        context.out.document(&document);
+        return Ok(Exit::Done);
     }
     let row = |name: &str, value: String| {
-        context.out.line(format_args!("{name:<12} {value}"));
+        let name = context.out.paint(Tone::Faint, format_args!("{name:<16}"));
+        context.out.line(format_args!("{name} {value}"));
     };
-    row("location", info.location.clone());
-    row("owner", owner.map_or_else(|| "nobody".to_owned(), |o| format!("process {}", o.pid)));
-    row("format", format!("{} (tables of version {})", info.format, info.schema));
+    row("location", info.location);
+    row("size", describe::bytes(info.bytes));
     row("runs", info.runs.to_string());
     row("commits", info.commits.to_string());
     row("events", info.events.to_string());
-    row("size", bytes(info.bytes));
-    for (name, value) in &info.engine {
-        // The list is for `aura doctor`; here it would hide the rest.
-        if name != "compile_options" {
-            row(name, value.clone());
-        }
+    let format = info.format;
+    row("format", format!("{format} (tables {})", info.schema));
+    let owner = owner.map_or_else(|| "nobody".to_owned(), |owner| format!("process {}", owner.pid));
+    row("owner", owner);
+    // The list of compile options would hide the rest; `aura doctor` has it.
+    for (name, value) in info.engine.iter().filter(|(name, _)| *name != "compile_options") {
+        row(name, value.clone());
     }
+    Ok(Exit::Done)
 }
 
-fn tell_health(context: &Context, health: &Health) {
-    if context.out.json {
+fn check(context: &Context) -> Result<Exit, Problem> {
+    let opened = context.reader()?;
+    let health = opened.store.check().map_err(|e| resolve::unreadable(&e))?;
+    let exit = verdict(&health);
+    let out = &context.out;
+    if out.json {
         let faults: Vec<_> = health
             .faults
             .iter()
-            .map(|(run, code, what)| json!({ "run": run, "code": code, "what": what }))
+            .map(|(run, code, message)| json!({ "run_id": run, "code": code, "message": message }))
             .collect();
-        let sound = faults.is_empty();
-        return context.out.document(&json!({
-            "sound": sound, "commits": health.commits, "blobs": health.blobs, "faults": faults,
+        out.document(&json!({
+            "ok": faults.is_empty(), "commits": health.commits, "blobs": health.blobs, "faults": faults,
         }));
+        return Ok(exit);
     }
-    for (run, code, what) in &health.faults {
-        let head = context.out.paint(Tone::Bad, format_args!("fault[{code}]:"));
+    for (run, code, message) in &health.faults {
         let run = run.map(|run| format!("run {run}: ")).unwrap_or_default();
-        // A fault may already name its run.
-        let run = if what.contains(run.trim_end_matches(": ")) { String::new() } else { run };
-        context.out.line(format_args!("{head} {run}{what}"));
+        out.line(format_args!("{} {run}{message}", out.paint(Tone::Bad, code)));
     }
-    let (commits, blobs) = (health.commits, health.blobs);
-    match health.faults.len() {
-        0 => {
-            let sound = context.out.paint(Tone::Good, "sound");
-            context.out.line(format_args!("{sound}: {commits} commits, {blobs} blobs"));
-        }
-        faults => {
-            let s = if faults == 1 { "" } else { "s" };
-            context.out.line(format_args!("{faults} fault{s} in {commits} commits, {blobs} blobs"));
-            context.out.line("  next: aura explain CODE");
-        }
+    let seen = [describe::count(health.commits, "commit"), describe::count(health.blobs, "blob")];
+    let seen = seen.join(" and ");
+    if health.faults.is_empty() {
+        out.line(format_args!("{}  {seen} are as they should be", out.paint(Tone::Good, "ok")));
+        return Ok(exit);
     }
+    let faults = describe::count(health.faults.len() as u64, "fault");
+    out.line(format_args!("{} in {seen}", out.paint(Tone::Bad, faults)));
+    let next = out.paint(Tone::Strong, "next:");
+    let mut codes: Vec<_> = health.faults.iter().map(|(_, code, _)| *code).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    for code in codes {
+        out.line(format_args!("  {next} aura explain {code}"));
+    }
+    Ok(exit)
 }
 
-/// A size as a person reads it.
-pub(super) fn bytes(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a size for people")]
-    let size = bytes as f64;
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", size / 1_024.0),
-        _ => format!("{:.1} MiB", size / 1_048_576.0),
+/// A damaged store counts more than damaged runs.
+fn verdict(health: &Health) -> Exit {
+    let exits: Vec<_> = health.faults.iter().map(|(_, code, _)| exit::of(*code)).collect();
+    if exits.is_empty() {
+        Exit::Done
+    } else if exits.contains(&Exit::Unavailable) {
+        Exit::Unavailable
+    } else {
+        Exit::Failed
     }
 }

@@ -3,6 +3,7 @@
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
 use aura_core::tool::{ClassRule, ToolDef};
+use comfy_table::Cell;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -74,7 +75,11 @@ fn list(context: &Context) {
             ClassRule::Fixed(class) => class.to_string(),
             ClassRule::ByParam { param, .. } => format!("by {param}"),
         };
-        table.add_row([context.out.paint(Tone::Strong, &def.name), class, def.summary.clone()]);
+        table.add_row([
+            context.out.cell(Tone::Strong, &def.name),
+            Cell::new(class),
+            Cell::new(&def.summary),
+        ]);
     }
     context.out.line(table.trim_fmt());
     if !context.quiet {
@@ -121,8 +126,9 @@ fn rows(context: &Context, def: &ToolDef, schema: &Value, input: bool) {
             (None, true) if input => "required".to_owned(),
             (None, _) => String::new(),
         };
-        let name = context.out.paint(Tone::Strong, &row.name);
-        table.add_row([name, row.kind, default, format!("{}{secret}", row.description)]);
+        let name = context.out.cell(Tone::Strong, &row.name);
+        let description = format!("{}{secret}", row.description);
+        table.add_row([name, Cell::new(row.kind), Cell::new(default), Cell::new(description)]);
     }
     for line in table.trim_fmt().lines() {
         context.out.line(format_args!("  {}", line.trim_end()));

@@ -1,6 +1,6 @@
 //! `aura validate`: checking flow files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aura_core::error::Problem;
 use aura_graph::definition;
@@ -8,67 +8,86 @@ use serde_json::{Value, json};
 
 use super::run::read_flow;
 use crate::context::Context;
-use crate::diagnostics;
 use crate::exit::Exit;
 use crate::output::Tone;
-use crate::wire;
+use crate::{describe, diagnostics, planning, wire};
 
 /// Arguments of `aura validate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-All problems of a file are told at once, each with its place and what to do. The exit code is 2 if a file has any.
+All problems of a file are told at once, each with its place and what to do. The exit code is 2 if
+any file has a problem. With --json: {ok, files: [{file, ok, flow}], problems: [{file, line, column,
+path, message, suggestion}], omitted}.
 
 Examples:
   aura validate flow.yaml
-  aura validate flows/*.yaml
-  aura validate flow.yaml --json")]
+  aura validate flows/*.yaml --json")]
 pub(crate) struct Args {
     /// The flow files.
     #[arg(value_name = "FLOW", required = true)]
     pub(crate) flows: Vec<PathBuf>,
 }
 
-/// Does it.
-pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let catalog = wire::catalog();
-    let mut exit = Exit::Done;
-    let mut documents = Vec::new();
-    for path in &args.flows {
-        let name = path.display().to_string();
-        let source = read_flow(path)?;
-        match definition::load(&source, &catalog) {
-            Ok(flow) => {
-                let nodes = count(&flow.body);
-                documents.push(json!({ "file": name, "flow": flow.name, "problems": [] }));
-                if !context.out.json && !context.quiet {
-                    let ok = context.out.paint(Tone::Good, "ok");
-                    let nodes =
-                        if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
-                    context.out.line(format_args!("{ok} {name}: flow '{}', {nodes}", flow.name));
-                }
-            }
-            Err(found) => {
-                exit = Exit::Usage;
-                if context.out.json {
-                    let mut document = diagnostics::document(&name, &found);
-                    document["file"] = Value::from(name);
-                    documents.push(document);
-                } else {
-                    diagnostics::report(context, &name, &source, &found);
-                }
-            }
-        }
-    }
-    if context.out.json {
-        context.out.document(&documents);
-    }
-    Ok(exit)
+/// What is told to programs.
+struct Told {
+    files: Vec<Value>,
+    problems: Vec<Value>,
+    omitted: u64,
 }
 
-/// Nodes of a body and of the bodies within it.
-fn count(body: &definition::Body) -> usize {
-    let inner = |node: &definition::Node| -> usize {
-        node.kind.bodies().into_iter().map(|(_, body)| count(body)).sum()
+/// Does it.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every command")]
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let mut told = Told { files: Vec::new(), problems: Vec::new(), omitted: 0 };
+    let mut well = true;
+    for path in &args.flows {
+        well &= check(context, path, &mut told);
+    }
+    if context.out.json {
+        let Told { files, problems, omitted } = told;
+        context.out.document(&json!({
+            "ok": well, "files": files, "problems": problems, "omitted": omitted,
+        }));
+    }
+    Ok(if well { Exit::Done } else { Exit::Usage })
+}
+
+/// Checks one file; one that can't be read does not keep the others from being checked.
+fn check(context: &Context, path: &Path, told: &mut Told) -> bool {
+    let out = &context.out;
+    let name = path.display().to_string();
+    let source = match read_flow(path) {
+        Ok(source) => source,
+        Err(problem) => {
+            if !out.json {
+                out.problem(&problem);
+            }
+            told.files.push(json!({ "file": name, "ok": false, "error": problem }));
+            return false;
+        }
     };
-    body.nodes.iter().map(|node| 1 + inner(node)).sum()
+    match definition::load(&source, &wire::catalog()) {
+        Ok(flow) => {
+            if !out.json && !context.quiet {
+                let version = flow.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+                let nodes = describe::count(planning::count(&flow.body), "node");
+                let ok = out.paint(Tone::Good, "ok");
+                out.line(format_args!("{ok}  {name}: {}{version}, {nodes}", flow.name));
+            }
+            told.files.push(json!({ "file": name, "ok": true, "flow": flow.name }));
+            true
+        }
+        Err(found) => {
+            if !out.json {
+                diagnostics::report(context, &name, &source, &found);
+            }
+            let mut document = diagnostics::document(&name, &found);
+            if let Value::Array(problems) = document["problems"].take() {
+                told.problems.extend(problems);
+            }
+            told.omitted += found.omitted as u64;
+            told.files.push(json!({ "file": name, "ok": false }));
+            false
+        }
+    }
 }

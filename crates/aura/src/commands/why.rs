@@ -1,19 +1,317 @@
-//! `aura why`: what a run waits for, and what to type.
+//! `aura why`: what a run waits for, since when, what happens next, and what to type.
 
+use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
+use aura_core::event::Purpose;
+use aura_core::path::StepPath;
+use aura_core::ports::Clock;
+use aura_core::time::{Millis, Span};
+use aura_engine::open_history;
+use aura_graph::Run;
+use aura_graph::state::{Phase, Task, TaskPhase};
+use aura_store::OwnerInfo;
+use serde::Serialize;
+use std::fmt::Write as _;
 
 use crate::context::Context;
+use crate::describe;
 use crate::exit::Exit;
+use crate::output::{Tone, local_time, plain};
+use crate::resolve;
+use crate::wire::SystemClock;
+
+/// Reasons that are told; of a map with a thousand items in work a few are enough.
+const TOLD: usize = 20;
 
 /// Arguments of `aura why`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  aura why 0198c2d1
+  aura why 0198c2d1 --json | jq -r '.reasons[].commands[]'")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
 }
 
+/// One thing that a run waits for, or why it ended as it did.
+#[derive(Debug, Serialize)]
+struct Reason {
+    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `nobody`, `ended`.
+    kind: &'static str,
+    /// Where.
+    step: Option<StepPath>,
+    /// What, for a person.
+    what: String,
+    /// Since when.
+    since: Option<Millis>,
+    /// When something happens by itself.
+    until: Option<Millis>,
+    /// What happens next.
+    next: String,
+    /// What to type.
+    commands: Vec<String>,
+}
+
 /// Does it.
-pub(crate) fn run(_context: &Context, _args: Args) -> Result<Exit, Problem> {
-    Err(Problem::new(Code::Internal, "not built yet"))
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let opened = context.reader()?;
+    let id = resolve::run(&*opened.store, &args.run)?.run;
+    let history = open_history(&*opened.store, id)?
+        .ok_or_else(|| Problem::new(Code::RunNotFound, format!("no run {id}")).next("aura runs"))?;
+    let run = history.run;
+    let owner = aura_store::owner(&context.dir);
+    let now = SystemClock.now();
+    let found = reasons(&run, owner.as_ref(), now);
+    if context.out.json {
+        context.out.document(&serde_json::json!({
+            "run_id": run.id, "status": run.status(), "reasons": found,
+        }));
+        return Ok(Exit::Done);
+    }
+    print(context, &run, &found, now);
+    Ok(Exit::Done)
+}
+
+fn print(context: &Context, run: &Run, found: &[Reason], now: Millis) {
+    let out = &context.out;
+    let status = run.status();
+    let head = out.paint(describe::tone(status), status.as_str());
+    let flow = run.started.as_ref().map(|started| plain(&started.flow.name)).unwrap_or_default();
+    out.line(format_args!("run {}  {flow}  {head}", run.id));
+    for reason in found.iter().take(TOLD) {
+        out.line(format_args!("\n  {}", reason.what));
+        let row = |name: &str, text: &str| {
+            let name = out.paint(Tone::Faint, format_args!("{name:<6}"));
+            out.line(format_args!("    {name} {text}"));
+        };
+        if let Some(since) = reason.since {
+            row("since", &format!("{} ({})", local_time(since), describe::distance(since, now)));
+        }
+        if !reason.next.is_empty() {
+            row("next", &reason.next);
+        }
+        for command in &reason.commands {
+            row("type", &out.paint(Tone::Strong, command));
+        }
+    }
+    if found.len() > TOLD {
+        out.line(format_args!("\n  … and {} more: aura why {} --json", found.len() - TOLD, run.id));
+    }
+}
+
+/// Everything that a run waits for; what needs a person comes first.
+fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
+    if run.closed() {
+        return vec![ended(run)];
+    }
+    let mut found = Vec::new();
+    if let Phase::Cancelling(asked) = &run.phase {
+        let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+        found.push(Reason {
+            kind: "cancelling",
+            step: None,
+            what: plain(&format!("it is being cancelled, by {}{why}", asked.actor)),
+            since: None,
+            until: None,
+            next: "it ends when every call that may have acted has an outcome".to_owned(),
+            commands: Vec::new(),
+        });
+    }
+    approvals(run, &mut found);
+    signals(run, &mut found);
+    for (step, task) in &run.tasks {
+        found.push(of_task(run, step, task, owner));
+    }
+    timers(run, now, &mut found);
+    if run.more || found.is_empty() {
+        found.push(Reason {
+            kind: "decision",
+            step: None,
+            what: "it is in the middle of deciding what comes next".to_owned(),
+            since: Some(run.at),
+            until: None,
+            next: performed_by(owner),
+            commands: Vec::new(),
+        });
+    }
+    let overdue = run.timers.first().is_some_and(|(due, ..)| due <= now);
+    let works = run.more || overdue || run.tasks.values().any(|task| is_work(task));
+    if owner.is_none() && works {
+        found.insert(0, nobody(run));
+    }
+    found
+}
+
+/// Whether a performer could do something about a task now.
+fn is_work(task: &Task) -> bool {
+    matches!(task.phase, TaskPhase::Ready | TaskPhase::Called)
+}
+
+fn nobody(run: &Run) -> Reason {
+    Reason {
+        kind: "nobody",
+        step: None,
+        what: "no process performs it: whoever did has ended".to_owned(),
+        since: Some(run.at),
+        until: None,
+        next: "nothing, until somebody takes it up again; what was done is not done twice"
+            .to_owned(),
+        commands: vec![format!("aura resume {}", run.id)],
+    }
+}
+
+fn performed_by(owner: Option<&OwnerInfo>) -> String {
+    match owner {
+        Some(owner) => format!("process {} goes on with it", owner.pid),
+        None => "it goes on when somebody takes it up".to_owned(),
+    }
+}
+
+fn approvals(run: &Run, found: &mut Vec<Reason>) {
+    let several = run.approvals.size() > 1;
+    for (step, asked) in &run.approvals {
+        let id = run.id;
+        let place = if several { format!(" {step}") } else { String::new() };
+        let shows = describe::data(&asked.shows);
+        let shows =
+            if shows == "null" || shows == "{}" { String::new() } else { format!("\n    {shows}") };
+        let mut next =
+            "the step goes on when somebody says yes, and fails when somebody says no".to_owned();
+        if let Some(expires) = asked.expires {
+            let _ = write!(next, "; it expires at {}", local_time(expires));
+        }
+        if !asked.roles.is_empty() {
+            let _ = write!(next, "; for {}", plain(&asked.roles.join(", ")));
+        }
+        let message = describe::one_line(&asked.message, 300);
+        found.push(Reason {
+            kind: "approval",
+            step: Some(step.clone()),
+            what: format!("it asks for an approval at {step}: {message}{shows}"),
+            since: since(run, step),
+            until: asked.expires,
+            next,
+            commands: vec![
+                format!("aura approve {id}{place}"),
+                format!("aura deny {id}{place} --reason TEXT"),
+            ],
+        });
+    }
+}
+
+fn signals(run: &Run, found: &mut Vec<Reason>) {
+    for (step, name) in &run.waits {
+        let until = run.timers.due(step, Purpose::Wait);
+        let mut next = "the step completes with what the signal carries".to_owned();
+        if let Some(until) = until {
+            let _ = write!(next, "; it fails with WAIT_TIMEOUT at {}", local_time(until));
+        }
+        found.push(Reason {
+            kind: "signal",
+            step: Some(step.clone()),
+            what: plain(&format!("it waits at {step} for the signal '{name}'")),
+            since: since(run, step),
+            until,
+            next,
+            commands: vec![format!("aura signal {} {} --payload JSON", run.id, plain(name))],
+        });
+    }
+}
+
+fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -> Reason {
+    let tool = &task.spec.tool;
+    let key = task.spec.key.short();
+    let why = task.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    let until = run.timers.due(step, Purpose::Retry);
+    let (kind, what, next, commands) = match task.phase {
+        TaskPhase::InDoubt => (
+            "effect",
+            format!("nobody knows whether {tool} at {step} happened{why}"),
+            format!("nothing, until somebody finds out and says so; the call has the key {key}"),
+            ["--succeeded --output JSON", "--failed", "--retry"]
+                .map(|how| format!("aura effects settle {key} {how} --reason TEXT"))
+                .to_vec(),
+        ),
+        TaskPhase::Backoff => (
+            "timer",
+            format!("{tool} at {step} failed and is tried again{why}"),
+            format!("attempt {} at {}", task.attempt, until.map(local_time).unwrap_or_default()),
+            Vec::new(),
+        ),
+        TaskPhase::Called => {
+            let lost = match (owner, task.spec.class) {
+                (Some(owner), _) => format!("process {} awaits its outcome", owner.pid),
+                (None, EffectClass::Irreversible) => {
+                    "its outcome was lost; it will wait for a person".to_owned()
+                }
+                (None, _) => "its outcome was lost; it is called again".to_owned(),
+            };
+            (
+                "call",
+                format!("{tool} at {step} was called, attempt {}", task.attempt),
+                lost,
+                Vec::new(),
+            )
+        }
+        TaskPhase::Ready | TaskPhase::Failed => (
+            "slot",
+            format!("{tool} at {step} waits for its turn"),
+            performed_by(owner),
+            Vec::new(),
+        ),
+    };
+    let since = task.intended.or_else(|| since(run, step));
+    let what = describe::one_line(&what, 400);
+    Reason { kind, step: Some(step.clone()), what, since, until, next, commands }
+}
+
+fn timers(run: &Run, now: Millis, found: &mut Vec<Reason>) {
+    for (due, step, purpose) in run.timers.iter() {
+        if purpose != Purpose::Sleep {
+            continue;
+        }
+        let next = if due > now {
+            format!("it wakes at {}, in {}", local_time(due), Span(due.since(now)))
+        } else {
+            format!("it was due at {}", local_time(due))
+        };
+        found.push(Reason {
+            kind: "timer",
+            step: Some(step.clone()),
+            what: format!("it sleeps at {step}"),
+            since: since(run, step),
+            until: Some(due),
+            next,
+            commands: Vec::new(),
+        });
+    }
+}
+
+fn since(run: &Run, step: &StepPath) -> Option<Millis> {
+    run.node(step).map(|node| node.opened)
+}
+
+fn ended(run: &Run) -> Reason {
+    let id = run.id;
+    let took = Span(run.at.since(run.started_at()));
+    let (what, next, commands) = match &run.phase {
+        Phase::Failed(error, step) => {
+            let step = step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+            let again = if error.certain {
+                "nothing; a failed run does not go on by itself"
+            } else {
+                "nothing; it is not certain that the failed step left no mark outside"
+            };
+            let commands = vec![format!("aura explain {}", error.code), format!("aura show {id}")];
+            (format!("it failed{step} after {took}: {error}"), again, commands)
+        }
+        Phase::Cancelled => {
+            (format!("it was cancelled after {took}"), "nothing", vec![format!("aura show {id}")])
+        }
+        _ => (format!("it completed in {took}"), "nothing", vec![format!("aura show {id}")]),
+    };
+    let (what, next) = (describe::one_line(&what, 600), next.to_owned());
+    Reason { kind: "ended", step: None, what, since: Some(run.at), until: None, next, commands }
 }

@@ -1,0 +1,481 @@
+//! What a flow would do, as far as it can be told without doing it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aura_core::data::{BlobRef, Data};
+use aura_core::effect::EffectClass;
+use aura_core::task::OnUnknown;
+use aura_core::time::Span;
+use aura_core::tool::{ClassRule, ToolDef};
+use aura_graph::Flow;
+use aura_graph::definition::{Body, Kind, Loop, LoopMode, Map, Node, OnError, Via};
+use aura_graph::expr::{BlobLookup, Context, Names, Part, Reference, Template};
+use aura_graph::val::Val;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A node of a plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct Item {
+    /// Its path; `[]` stands for every item, iteration or branch.
+    pub(crate) path: String,
+    /// How deep it lies.
+    #[serde(skip)]
+    pub(crate) depth: usize,
+    /// The name in its line.
+    #[serde(skip)]
+    pub(crate) label: String,
+    /// The kind of node; `body` for a branch or case.
+    pub(crate) kind: &'static str,
+    /// What it is, in words.
+    pub(crate) what: String,
+    /// The tool that it calls.
+    pub(crate) tool: Option<String>,
+    /// The class of the call, where it is known.
+    pub(crate) class: Option<EffectClass>,
+    /// The host or file that it calls, where it is known.
+    pub(crate) target: Option<String>,
+    /// Its condition.
+    pub(crate) when: Option<String>,
+    /// Where control comes from and goes to, where that is not from the node above and to the node below.
+    pub(crate) edges: Vec<String>,
+    /// Tries of a call, at most.
+    pub(crate) attempts: Option<u32>,
+    /// What would be in doubt if the process were killed at it.
+    pub(crate) if_killed: Option<String>,
+}
+
+/// A number that may depend on what only a run knows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Bound {
+    /// The largest number, where it is known.
+    pub(crate) most: u64,
+    /// What multiplies it further: maps and loops whose size is not known.
+    pub(crate) times_unknown: BTreeSet<String>,
+}
+
+impl Bound {
+    fn of(most: u64) -> Self {
+        Self { most, times_unknown: BTreeSet::new() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.most = self.most.saturating_add(other.most);
+        self.times_unknown.extend(other.times_unknown);
+    }
+
+    fn times(mut self, number: u64) -> Self {
+        self.most = self.most.saturating_mul(number);
+        self
+    }
+}
+
+/// What a flow would do.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Plan {
+    /// Its nodes, bodies after the node that they belong to.
+    pub(crate) nodes: Vec<Item>,
+    /// Names of the secrets that it uses.
+    pub(crate) secrets: BTreeSet<String>,
+    /// Steps, at most.
+    pub(crate) steps: Bound,
+    /// Calls of tools with all their tries, at most.
+    pub(crate) calls: Bound,
+}
+
+/// Plans a flow, for an input where there is one.
+pub(crate) fn plan(flow: &Flow, input: Option<&Value>) -> Plan {
+    let mut planner = Planner { flow, known: Known::new(input), plan: Plan::default() };
+    let (steps, calls) = planner.body(&flow.body, "", 0);
+    planner.plan.steps = steps;
+    planner.plan.calls = calls;
+    planner.plan
+}
+
+struct Planner<'a> {
+    flow: &'a Flow,
+    known: Known,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    /// Adds the nodes of a body; gives back the bounds of one passage through it.
+    fn body(&mut self, body: &Body, path: &str, depth: usize) -> (Bound, Bound) {
+        let (mut steps, mut calls) = (Bound::default(), Bound::default());
+        for (place, node) in body.nodes.iter().enumerate() {
+            let slash = if path.is_empty() { "" } else { "/" };
+            let here = format!("{path}{slash}{}", node.id);
+            let (mut own_steps, mut own_calls) = self.node(body, place, (&here, depth));
+            let visits = visits(body, place);
+            own_steps = own_steps.times(visits);
+            own_calls = own_calls.times(visits);
+            steps.add(own_steps);
+            calls.add(own_calls);
+        }
+        (steps, calls)
+    }
+
+    fn node(&mut self, body: &Body, place: usize, (path, depth): (&str, usize)) -> (Bound, Bound) {
+        let node = &body.nodes[place];
+        let mut item = Item {
+            path: path.to_owned(),
+            depth,
+            label: node.id.clone(),
+            kind: node.kind.word(),
+            what: words(body, node),
+            tool: None,
+            class: None,
+            target: None,
+            when: node.when.as_ref().map(|when| when.source().to_owned()),
+            edges: edges(body, place),
+            attempts: None,
+            if_killed: None,
+        };
+        let mut calls = Bound::default();
+        if let Kind::Tool { tool, with } = &node.kind {
+            with.each_secret(&mut |_, name| {
+                self.plan.secrets.insert(name.to_owned());
+            });
+            if let Some(def) = self.flow.tools.get(tool) {
+                item.class = node.effect.or_else(|| self.class(def, with));
+                item.if_killed = Some(if_killed(node, item.class, def));
+            }
+            item.target = self.target(with);
+            item.tool = Some(tool.clone());
+            item.attempts = Some(node.retry.max_attempts);
+            calls = Bound::of(u64::from(node.retry.max_attempts));
+        }
+        self.plan.nodes.push(item);
+        let mut steps = Bound::of(1);
+        let (inner_steps, inner_calls) = self.inside(node, path, depth + 1);
+        steps.add(inner_steps);
+        calls.add(inner_calls);
+        (steps, calls)
+    }
+
+    /// The bodies of a node.
+    fn inside(&mut self, node: &Node, path: &str, depth: usize) -> (Bound, Bound) {
+        match &node.kind {
+            Kind::Map(map) => {
+                let count = self.items(map);
+                self.repeated(&map.body, node, (path, depth), count)
+            }
+            Kind::Loop(again) => {
+                let count = self.iterations(again);
+                self.repeated(&again.body, node, (path, depth), Some(count))
+            }
+            Kind::Parallel(branches) => {
+                let (mut steps, mut calls) = (Bound::default(), Bound::default());
+                for branch in branches {
+                    let (more, more_calls) =
+                        self.named(&branch.body, &branch.name, "", (path, depth));
+                    steps.add(more);
+                    calls.add(more_calls);
+                }
+                (steps, calls)
+            }
+            Kind::Switch { cases, otherwise } => {
+                let (mut steps, mut calls) = (Bound::default(), Bound::default());
+                for (number, case) in cases.iter().enumerate() {
+                    let when = case.when.source();
+                    let (more, more_calls) =
+                        self.named(&case.body, &number.to_string(), when, (path, depth));
+                    larger(&mut steps, more);
+                    larger(&mut calls, more_calls);
+                }
+                if let Some(body) = otherwise {
+                    let (more, more_calls) = self.named(body, "else", "", (path, depth));
+                    larger(&mut steps, more);
+                    larger(&mut calls, more_calls);
+                }
+                (steps, calls)
+            }
+            _ => (Bound::default(), Bound::default()),
+        }
+    }
+
+    fn repeated(
+        &mut self,
+        body: &Body,
+        node: &Node,
+        (path, depth): (&str, usize),
+        count: Option<u64>,
+    ) -> (Bound, Bound) {
+        let (steps, calls) = self.body(body, &format!("{path}[]"), depth);
+        let many = |bound: Bound| match count {
+            Some(count) => bound.times(count),
+            None if bound.most == 0 => bound,
+            None => {
+                let mut bound = bound;
+                bound.times_unknown.insert(node.id.clone());
+                bound
+            }
+        };
+        (many(steps), many(calls))
+    }
+
+    fn named(
+        &mut self,
+        body: &Body,
+        name: &str,
+        when: &str,
+        (path, depth): (&str, usize),
+    ) -> (Bound, Bound) {
+        let path = format!("{path}[{name}]");
+        self.plan.nodes.push(Item {
+            path: path.clone(),
+            depth,
+            label: format!("[{name}]"),
+            kind: "body",
+            what: String::new(),
+            tool: None,
+            class: None,
+            target: None,
+            when: (!when.is_empty()).then(|| when.to_owned()),
+            edges: Vec::new(),
+            attempts: None,
+            if_killed: None,
+        });
+        self.body(body, &path, depth + 1)
+    }
+
+    fn items(&self, map: &Map) -> Option<u64> {
+        self.known.value(&map.items)?.as_array().map(|items| items.len() as u64)
+    }
+
+    fn iterations(&self, again: &Loop) -> u64 {
+        match &again.mode {
+            LoopMode::Times(times) => {
+                self.known.value(times).and_then(|times| times.as_u64()).unwrap_or(again.max)
+            }
+            LoopMode::While(_) | LoopMode::Until(_) => again.max,
+        }
+    }
+
+    /// The class of a call, as far as its arguments are known.
+    fn class(&self, def: &ToolDef, with: &Template) -> Option<EffectClass> {
+        let ClassRule::ByParam { param, .. } = &def.class else {
+            return Some(def.class.class_of(&Value::Null));
+        };
+        let args = match field(with, param) {
+            None => json!({}),
+            Some(template) => json!({ param: self.known.value(&template)? }),
+        };
+        Some(def.class.class_of(&args))
+    }
+
+    /// The host of a URL, or the path of a file.
+    fn target(&self, with: &Template) -> Option<String> {
+        if let Some(url) = field(with, "url") {
+            return match self.known.value(&url) {
+                Some(Value::String(url)) => host(&url, true),
+                Some(_) => None,
+                None => match &url {
+                    Template::Text(parts) => match parts.first() {
+                        Some(Part::Text(text)) => host(text, false),
+                        _ => None,
+                    },
+                    _ => None,
+                },
+            };
+        }
+        let path = self.known.value(&field(with, "path")?)?;
+        path.as_str().map(str::to_owned)
+    }
+}
+
+fn larger(bound: &mut Bound, other: Bound) {
+    bound.most = bound.most.max(other.most);
+    bound.times_unknown.extend(other.times_unknown);
+}
+
+/// How often a node is visited at most, through jumps back over it.
+fn visits(body: &Body, place: usize) -> u64 {
+    let jumps = body.nodes.iter().enumerate().flat_map(|(from, node)| {
+        node.next.iter().filter(|route| route.back).map(move |route| (route.to, from))
+    });
+    let over = jumps.filter(|(to, from)| (*to..=*from).contains(&place));
+    over.map(|(to, _)| u64::from(body.nodes[to].max_visits)).max().unwrap_or(1)
+}
+
+/// The value of a parameter, if the arguments name it.
+fn field(with: &Template, name: &str) -> Option<Template> {
+    match with {
+        Template::Literal(value) => value.get(name).map(|v| Template::Literal(Arc::new(v.clone()))),
+        Template::Object(entries) => {
+            entries.iter().find(|(key, _)| key == name).map(|(_, template)| template.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The host of a URL, with its port; of a text that only begins one, if the host is there as a whole.
+fn host(url: &str, whole: bool) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']);
+    let authority = match end {
+        Some(end) => &rest[..end],
+        None if whole => rest,
+        None => return None,
+    };
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+/// What would be in doubt about a call if the process were killed while it is made.
+fn if_killed(node: &Node, class: Option<EffectClass>, def: &ToolDef) -> String {
+    let parks = match node.on_unknown {
+        OnUnknown::Ask => "waits for a person",
+        OnUnknown::Fail => "fails with IN_DOUBT",
+    };
+    match class {
+        Some(EffectClass::Pure | EffectClass::Read) => "runs again".to_owned(),
+        // Declared by the author for a call that is not idempotent by nature: the key lives for a time.
+        Some(EffectClass::Idempotent) if node.effect.is_some() => {
+            format!("is sent again with the same key for 23 hours, then {parks}")
+        }
+        Some(EffectClass::Idempotent) => "is sent again with the same key".to_owned(),
+        Some(EffectClass::Irreversible) => parks.to_owned(),
+        None => {
+            let param = match &def.class {
+                ClassRule::ByParam { param, .. } => param.as_str(),
+                ClassRule::Fixed(_) => "its arguments",
+            };
+            format!("depends on {param}; at worst {parks}")
+        }
+    }
+}
+
+/// Edges that are not from the node above or to the node below.
+fn edges(body: &Body, place: usize) -> Vec<String> {
+    let node = &body.nodes[place];
+    let id = |place: usize| body.nodes[place].id.as_str();
+    let mut edges = Vec::new();
+    let after: Vec<_> = node
+        .incoming
+        .iter()
+        .filter(|edge| edge.via == Via::After)
+        .map(|edge| id(edge.from))
+        .collect();
+    if !after.is_empty() {
+        edges.push(format!("after {}", after.join(", ")));
+    } else if node.incoming.is_empty() && place > 0 {
+        edges.push("starts at once".to_owned());
+    }
+    for route in &node.next {
+        let when = route.when.as_ref().map(|when| format!(" when {}", when.source()));
+        let again = if route.back {
+            let most = body.nodes[route.to].max_visits;
+            format!(" again, at most {most} visits")
+        } else {
+            String::new()
+        };
+        edges.push(format!("→ {}{}{again}", id(route.to), when.unwrap_or_default()));
+    }
+    match node.on_error {
+        OnError::Fail => {}
+        OnError::Continue => edges.push("goes on after a failure".to_owned()),
+        OnError::Goto(to) => edges.push(format!("after a failure → {}", id(to))),
+    }
+    if let Some(deadline) = node.deadline_ms {
+        edges.push(format!("within {}", Span(deadline)));
+    }
+    edges
+}
+
+fn words(body: &Body, node: &Node) -> String {
+    match &node.kind {
+        Kind::Tool { tool, .. } => tool.clone(),
+        Kind::Set(entries) => {
+            let names: Vec<_> = entries.iter().map(|(name, _)| name.as_str()).collect();
+            format!("set {}", names.join(", "))
+        }
+        Kind::Switch { .. } => "switch: takes one of".to_owned(),
+        Kind::Parallel(branches) => format!("parallel: {} branches at once", branches.len()),
+        Kind::Map(map) => format!("map: each {}, {} at once", map.name, map.concurrency),
+        Kind::Loop(again) => match &again.mode {
+            LoopMode::Times(_) => "loop".to_owned(),
+            LoopMode::While(when) => format!("loop while {}, at most {}", when.source(), again.max),
+            LoopMode::Until(when) => format!("loop until {}, at most {}", when.source(), again.max),
+        },
+        Kind::Sleep(sleep) => match sleep.span.as_literal() {
+            Some(Value::String(span)) => format!("sleep {span}"),
+            _ => "sleep".to_owned(),
+        },
+        Kind::Wait(wait) => {
+            let most = wait.timeout_ms.map(|ms| format!(", at most {}", Span(ms)));
+            format!("wait for signal '{}'{}", wait.signal, most.unwrap_or_default())
+        }
+        Kind::Approval(approval) => {
+            let of = approval.of.map(|place| format!(" of {}", body.nodes[place].id));
+            let by =
+                (!approval.roles.is_empty()).then(|| format!(" by {}", approval.roles.join(", ")));
+            let expires = approval.expires_ms.map(|ms| format!(", expires after {}", Span(ms)));
+            [Some("approval".to_owned()), of, by, expires].into_iter().flatten().collect()
+        }
+        Kind::Verify(verify) => {
+            let schema = if verify.schema.is_some() { "schema and " } else { "" };
+            format!("verify: {schema}{} checks, at least {}", verify.checks.len(), verify.min_score)
+        }
+    }
+}
+
+/// What is known before a run: literals, and the input where it is given.
+struct Known {
+    context: Option<Context>,
+}
+
+impl Known {
+    fn new(input: Option<&Value>) -> Self {
+        let context = input.map(|input| {
+            let input = Val::Data(Data::from(input.clone()));
+            Context::new(Arc::new(Given { input }), Arc::new(NoBlobs))
+        });
+        Self { context }
+    }
+
+    fn value(&self, template: &Template) -> Option<Value> {
+        if let Some(value) = template.as_literal() {
+            return Some(value.clone());
+        }
+        let context = self.context.as_ref()?;
+        let mut only_input = true;
+        template.each_reference(&mut |_, reference: &Reference| {
+            only_input &= reference.head() == "input";
+        });
+        if only_input { template.value(context).ok() } else { None }
+    }
+}
+
+struct Given {
+    input: Val,
+}
+
+impl Names for Given {
+    fn name(&self, name: &str) -> Option<Val> {
+        (name == "input").then(|| self.input.clone())
+    }
+
+    fn item(&self, _name: &str) -> Option<(Data, usize)> {
+        None
+    }
+
+    fn step(&self, _id: &str, _field: &str) -> Option<Val> {
+        None
+    }
+}
+
+struct NoBlobs;
+
+impl BlobLookup for NoBlobs {
+    fn value(&self, _blob: BlobRef) -> Option<Arc<Value>> {
+        None
+    }
+}
+
+/// Nodes of a body and of the bodies within it.
+pub(crate) fn count(body: &Body) -> u64 {
+    let inner = |node: &Node| node.kind.bodies().iter().map(|(_, body)| count(body)).sum::<u64>();
+    body.nodes.iter().map(|node| 1 + inner(node)).sum()
+}
