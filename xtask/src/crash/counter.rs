@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) acts: BTreeMap<String, u32>,
     /// What was answered to each key.
     pub(crate) answers: BTreeMap<String, Value>,
+    /// Requests with a key that was known and honoured.
+    pub(crate) repeats: u32,
 }
 
 impl Ledger {
@@ -47,6 +49,7 @@ impl Ledger {
     fn enter(&mut self, request: &Request, keys: Keys) -> Value {
         let known = request.key.as_ref().and_then(|key| self.answers.get(key));
         if let Some(answer) = known.filter(|_| keys == Keys::Honoured) {
+            self.repeats += 1;
             return answer.clone();
         }
         let act = format!("{} {}", request.path, request.body);
@@ -286,6 +289,7 @@ mod tests {
             let ledger = counter.ledger().unwrap();
             assert_eq!(ledger.acts["/rows a"], times);
             assert_eq!((ledger.duplicates(), ledger.answers.len()), (times - 1, 2));
+            assert_eq!(ledger.repeats, 2 - times);
         }
     }
 

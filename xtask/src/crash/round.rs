@@ -24,6 +24,8 @@ pub(super) struct Played {
     moments: Vec<u128>,
     pub(super) kills: u32,
     pub(super) in_doubt: u32,
+    /// Calls that were sent again with the key of the first time, and did nothing more.
+    repeats: u32,
     pub(super) duplicates: u32,
     pub(super) lost: usize,
     /// What is not as it must be.
@@ -38,11 +40,12 @@ impl Played {
             [] => "not killed".to_owned(),
             moments => format!("killed at {}", moments.join(", ")),
         };
-        let doubt = match self.in_doubt {
+        let some = |count: u32, what: &str| match count {
             0 => String::new(),
-            count => format!(", {count} in doubt"),
+            count => format!(", {count} {what}"),
         };
-        format!("{}: {killed}{doubt}", self.name)
+        let (doubt, again) = (some(self.in_doubt, "in doubt"), some(self.repeats, "sent again"));
+        format!("{}: {killed}{doubt}{again}", self.name)
     }
 }
 
@@ -152,6 +155,7 @@ fn compare(subject: &Subject, found: (&End, &Ledger), played: &mut Played) {
     let (calm, (end, ledger)) = (&subject.calm, found);
     played.duplicates = ledger.duplicates();
     played.lost = ledger.lacks(&calm.ledger);
+    played.repeats = ledger.repeats;
     let strange = calm.ledger.lacks(ledger);
     let mut problem = |text: String| played.problems.push(text);
     for (act, times) in ledger.acts.iter().filter(|(_, times)| **times > 1) {

@@ -67,7 +67,14 @@ impl Stage {
         let program = program.to_owned();
         let mut stage = Self { keys, counter, subjects, program, dir };
         for index in 0..stage.subjects.len() {
-            stage.subjects[index].calm = stage.calm(&stage.subjects[index])?;
+            let (first, second) =
+                (stage.calm(&stage.subjects[index])?, stage.calm(&stage.subjects[index])?);
+            if first.end != second.end || first.ledger.acts != second.ledger.acts {
+                bail!("'{}' does not end the same twice", stage.subjects[index].name);
+            }
+            // The quicker one: moments beyond the end would kill nothing.
+            let calm = if second.took < first.took { second } else { first };
+            stage.subjects[index].calm = calm;
         }
         Ok(stage)
     }
