@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     fs::create_dir_all(&dir)?;
     let aura = Aura::new(&program, &dir.join("data"), &workspace.root);
     let demo = Demo { aura, root: workspace.root.clone(), dir };
-    say(&format!("A data directory of its own: {}", demo.dir.join("data").display()));
+    say(&format!("DEMO below is {}, and AURA_DATA_DIR is DEMO/data.", demo.dir.display()));
 
     chapter("1. A document becomes a brief");
     let events = demo.brief()?;
@@ -153,21 +153,19 @@ impl Demo {
             count.1 - count.0
         ));
         let effects = Effects::of(&after);
-        let twice = effects.outcomes.values().filter(|times| **times > 1).count();
+        let twice = effects.successes.values().filter(|times| **times > 1).count();
         let again = effects.asked_again;
+        let done = effects.successes.values().filter(|times| **times > 0).count();
         say(&format!(
-            "Effects: {}, each with one recorded outcome; the kill left {again} open. Artifacts: {}.",
-            effects.outcomes.len(),
+            "Effects: {}, of which {done} succeeded. The kill left {again} open. Artifacts: {}.",
+            effects.successes.len(),
             effects.artifacts,
         ));
         if twice > 0 || effects.artifacts != 1 {
-            bail!(
-                "{twice} effects have two outcomes, and there are {} artifacts",
-                effects.artifacts
-            );
+            bail!("{twice} effects succeeded twice, and there are {} artifacts", effects.artifacts);
         }
         println!("  {}", paint(Tone::Good, "No effect ran twice."));
-        Ok(effects.outcomes.len())
+        Ok(effects.successes.len())
     }
 
     fn run_args(&self, output: &str, more: &[&str]) -> Vec<String> {
@@ -234,8 +232,8 @@ impl Demo {
 /// What a history tells of effects.
 #[derive(Debug, Default, PartialEq)]
 struct Effects {
-    /// How many outcomes each has, by step.
-    outcomes: BTreeMap<String, usize>,
+    /// How often each succeeded, by step.
+    successes: BTreeMap<String, usize>,
     /// Those whose first attempt nobody saw the end of.
     asked_again: usize,
     artifacts: usize,
@@ -246,18 +244,18 @@ impl Effects {
         let mut effects = Self::default();
         let called: Vec<_> = events.iter().filter(|event| event["type"] == "tool.called").collect();
         for event in called {
-            effects.outcomes.entry(step(event)).or_default();
+            effects.successes.entry(step(event)).or_default();
         }
         for event in events {
             match event["type"].as_str().unwrap_or_default() {
                 // Steps that call nothing outside are in doubt too, harmlessly.
-                "effect.unknown" if effects.outcomes.contains_key(&step(event)) => {
+                "effect.unknown" if effects.successes.contains_key(&step(event)) => {
                     effects.asked_again += 1;
                 }
                 "artifact.created" => effects.artifacts += 1,
                 "tool.completed" | "effect.reconciled" | "effect.settled" => {
-                    // Steps that call nothing outside have outcomes too, and no intent.
-                    if let Some(times) = effects.outcomes.get_mut(&step(event)) {
+                    // Steps that call nothing outside succeed too, and have no intent.
+                    if let Some(times) = effects.successes.get_mut(&step(event)) {
                         *times += 1;
                     }
                 }
@@ -300,7 +298,7 @@ mod tests {
             event("artifact.created", "write"),
             event("effect.settled", "write"),
         ];
-        let outcomes = BTreeMap::from([("read".to_owned(), 1), ("write".to_owned(), 2)]);
-        assert_eq!(Effects::of(&events), Effects { outcomes, asked_again: 1, artifacts: 1 });
+        let successes = BTreeMap::from([("read".to_owned(), 1), ("write".to_owned(), 2)]);
+        assert_eq!(Effects::of(&events), Effects { successes, asked_again: 1, artifacts: 1 });
     }
 }
