@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{Event, EventBody, Settlement, Work};
+use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -96,6 +96,8 @@ pub(crate) struct Entry {
     pub(crate) reconciled: bool,
     /// Who settled it.
     pub(crate) settled: Option<Settled>,
+    /// Why its outcome is not known.
+    pub(crate) doubt: Option<Doubt>,
     /// Why its last attempt failed or is in doubt.
     pub(crate) error: Option<Failure>,
     /// When its first intent was recorded.
@@ -145,6 +147,7 @@ impl Ledger {
                         status: Status::Intended,
                         reconciled: false,
                         settled: None,
+                        doubt: None,
                         error: None,
                         started: at,
                         updated: at,
@@ -196,9 +199,11 @@ impl Entry {
                 }
                 self.attempts = attempt.unwrap_or(self.attempts);
                 self.status = Status::Intended;
+                self.doubt = None;
             }
             EventBody::ToolCompleted(_) => {
                 self.status = Status::Succeeded;
+                self.doubt = None;
                 self.error = None;
             }
             EventBody::ToolFailed(data) => {
@@ -208,6 +213,7 @@ impl Entry {
             EventBody::StepRetrying(_) => self.status = Status::Retrying,
             EventBody::EffectUnknown(data) => {
                 self.status = if data.parked { Status::InDoubt } else { Status::Unknown };
+                self.doubt = Some(data.doubt);
                 self.error.clone_from(&data.error);
             }
             EventBody::EffectReconciled(data) => {
@@ -225,6 +231,7 @@ impl Entry {
     }
 
     fn becomes(&mut self, outcome: &Settlement) -> &'static str {
+        self.doubt = None;
         self.error = None;
         match outcome {
             Settlement::Succeeded(_) => {

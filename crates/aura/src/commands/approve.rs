@@ -20,6 +20,11 @@ use crate::socket::protocol::Ask;
 
 /// Arguments of `aura approve` and `aura deny`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  aura approve 0198c2d1
+  aura approve 0198c2d1 sections[3]/publish --reason 'read it'
+  aura deny 0198c2d1 --reason 'wrong amount'")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]

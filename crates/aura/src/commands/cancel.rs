@@ -10,6 +10,11 @@ use crate::socket::protocol::Ask;
 
 /// Arguments of `aura cancel`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The run starts nothing new. It ends when every call that may have acted has an outcome.
+
+Examples:
+  aura cancel 0198c2d1 --reason 'wrong customer'")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]

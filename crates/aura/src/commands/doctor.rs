@@ -79,7 +79,8 @@ pub(crate) fn run(context: &Context, _args: Args) -> Result<Exit, Problem> {
 
 /// The data directory, or the folder in which it would be made.
 fn nearest_folder(dir: &Path) -> PathBuf {
-    dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(dir).to_owned()
+    // A file in its place is found too, and then can't be written to like a folder.
+    dir.ancestors().find(|folder| folder.exists()).unwrap_or(dir).to_owned()
 }
 
 fn measure(folder: &Path) -> std::io::Result<Sync> {
@@ -138,7 +139,10 @@ fn print(context: &Context, found: &Found) {
         Ok(folder) => {
             row(context, Tone::Good, "data", &format!("{dir}, to be made in {}", folder.display()));
         }
-        Err(why) => row(context, Tone::Bad, "data", &format!("{dir} can't be written: {why}")),
+        Err(why) => {
+            row(context, Tone::Bad, "data", &format!("{dir} can't be written: {why}"));
+            context.out.line(format_args!("  {:<10} next: name another: --data-dir DIR", ""));
+        }
     }
     if let Some(sync) = found.sync {
         let (tone, text) = disk(sync);
@@ -211,10 +215,10 @@ fn store(context: &Context, found: &Result<StoreInfo, Problem>) {
     let mut line = String::new();
     for option in fact("compile_options").split_whitespace() {
         if line.len() + option.len() > 84 {
-            below(std::mem::take(&mut line));
+            below(std::mem::take(&mut line).trim_end().to_owned());
         }
         line.push_str(option);
         line.push(' ');
     }
-    below(line);
+    below(line.trim_end().to_owned());
 }

@@ -200,9 +200,9 @@ fn doubt(context: &Context, entry: &Entry) {
         "\n{key}: nobody knows whether {} at {} happened",
         entry.tool, entry.step
     ));
-    if let Some(error) = &entry.error {
-        out.line(format_args!("  why    {}", describe::one_line(&error.to_string(), 200)));
-    }
+    let doubt = entry.doubt.map(describe::doubt).unwrap_or_default();
+    let error = entry.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    out.line(format_args!("  why    {}", describe::one_line(&format!("{doubt}{error}"), 200)));
     out.line(format_args!("  key    {}", entry.key));
     for command in commands(entry) {
         out.line(format_args!("  type   {}", out.paint(Tone::Strong, command)));

@@ -201,10 +201,7 @@ fn bound(bound: &Bound) -> String {
     if bound.times_unknown.is_empty() {
         return format!("at most {}", bound.most);
     }
-    let names: Vec<_> = bound.times_unknown.iter().map(String::as_str).collect();
-    format!(
-        "at most {} with one item in each of {}; more with more items",
-        bound.most,
-        names.join(", ")
-    )
+    let names: Vec<_> = bound.times_unknown.iter().map(|name| format!("'{name}'")).collect();
+    let names = names.join(" and in ");
+    format!("at most {} with one item in {names}; more with more items", bound.most)
 }

@@ -14,6 +14,13 @@ use crate::{report, resolve};
 
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
+made again, or waits for a person ('aura effects --in-doubt').
+
+Examples:
+  aura resume 0198c2d1
+  aura resume --all --yes")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN", required_unless_present = "all")]

@@ -26,6 +26,17 @@ use crate::{background, wire};
 
 /// Arguments of `aura run`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+On a terminal progress is drawn; piped, each fact is a line; with --json there is one document:
+{run_id, status, output, error, duration_ms, …}. A run that waits for a person or a signal ends the
+command with exit code 3 and prints what to type. Ctrl-C leaves the run where it is; 'aura resume'
+goes on with it.
+
+Examples:
+  aura run flow.yaml
+  aura run refund.yaml --input '{\"order\": 17, \"amount\": 40}' --label team=pay
+  aura run refund.yaml --input @order.json --set amount=40 --key refund-17 --json
+  aura run brief.yaml --root ~/docs --allow-net localhost:8080")]
 pub(crate) struct Args {
     /// The flow file.
     #[arg(value_name = "FLOW")]

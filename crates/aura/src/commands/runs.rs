@@ -52,8 +52,12 @@ fn parse_limit(text: &str) -> Result<usize, String> {
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     // One more than is shown, to know whether there are more.
     let query = RunQuery { limit: args.limit + 1, ..query(&args.filters)? };
-    let opened = context.reader()?;
-    let mut rows = opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
+    let mut rows = match context.reader() {
+        Ok(opened) => opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?,
+        // Nothing has run here yet, which is an answer and not a mistake.
+        Err(problem) if problem.code == Code::NotFound => Vec::new(),
+        Err(problem) => return Err(problem),
+    };
     let more = rows.len() > args.limit;
     rows.truncate(args.limit);
     if context.out.json {

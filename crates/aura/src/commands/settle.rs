@@ -23,6 +23,14 @@ use crate::socket::protocol::Ask;
 
 /// Arguments of `aura effects settle`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Find out on the other side what happened; the key was sent with the call. Who settled it and why is
+recorded.
+
+Examples:
+  aura effects settle 9f0c41d2 --succeeded --output @answer.json --reason 'seen in their log'
+  aura effects settle 9f0c41d2 --failed --message 'no such order'
+  aura effects settle 9f0c41d2 --retry --reason 'they never got it'")]
 pub(crate) struct Args {
     /// The start of the effect's key.
     #[arg(value_name = "KEY")]

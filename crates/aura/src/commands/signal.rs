@@ -12,6 +12,12 @@ use crate::{input, resolve};
 
 /// Arguments of `aura signal`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A signal that comes before its 'wait' is kept, at most 1,000 of them.
+
+Examples:
+  aura signal 0198c2d1 payment --payload '{\"amount\": 40}'
+  aura signal 0198c2d1 payment --payload @event.json --id evt_17")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]

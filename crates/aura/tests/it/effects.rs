@@ -18,7 +18,7 @@ output: $steps.charge.output.status
 ";
 
 /// Kills a run while its only effect is under way, and resumes it: the effect is in doubt.
-fn in_doubt(place: &Place, server: &Server, key: &str) -> String {
+pub(crate) fn in_doubt(place: &Place, server: &Server, key: &str) -> String {
     place.file("post.yaml", POST);
     let allow = server.address.to_string();
     let url = format!("url=http://{allow}/charge");

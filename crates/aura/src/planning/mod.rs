@@ -1,19 +1,20 @@
 //! What a flow would do, as far as it can be told without doing it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+mod known;
+mod words;
 
-use aura_core::data::{BlobRef, Data};
+use std::collections::BTreeSet;
+
 use aura_core::effect::EffectClass;
-use aura_core::task::OnUnknown;
-use aura_core::time::Span;
 use aura_core::tool::{ClassRule, ToolDef};
 use aura_graph::Flow;
-use aura_graph::definition::{Body, Kind, Loop, LoopMode, Map, Node, OnError, Via};
-use aura_graph::expr::{BlobLookup, Context, Names, Part, Reference, Template};
-use aura_graph::val::Val;
+use aura_graph::definition::{Body, Kind, Loop, LoopMode, Map, Node};
+use aura_graph::expr::{Part, Template};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use self::known::{Known, field, host};
+use self::words::{edges, if_killed, words};
 
 /// A node of a plan.
 #[derive(Debug, Serialize)]
@@ -297,181 +298,6 @@ fn visits(body: &Body, place: usize) -> u64 {
     });
     let over = jumps.filter(|(to, from)| (*to..=*from).contains(&place));
     over.map(|(to, _)| u64::from(body.nodes[to].max_visits)).max().unwrap_or(1)
-}
-
-/// The value of a parameter, if the arguments name it.
-fn field(with: &Template, name: &str) -> Option<Template> {
-    match with {
-        Template::Literal(value) => value.get(name).map(|v| Template::Literal(Arc::new(v.clone()))),
-        Template::Object(entries) => {
-            entries.iter().find(|(key, _)| key == name).map(|(_, template)| template.clone())
-        }
-        _ => None,
-    }
-}
-
-/// The host of a URL, with its port; of a text that only begins one, if the host is there as a whole.
-fn host(url: &str, whole: bool) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#']);
-    let authority = match end {
-        Some(end) => &rest[..end],
-        None if whole => rest,
-        None => return None,
-    };
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    (!host.is_empty()).then(|| host.to_owned())
-}
-
-/// What would be in doubt about a call if the process were killed while it is made.
-fn if_killed(node: &Node, class: Option<EffectClass>, def: &ToolDef) -> String {
-    let parks = match node.on_unknown {
-        OnUnknown::Ask => "waits for a person",
-        OnUnknown::Fail => "fails with IN_DOUBT",
-    };
-    match class {
-        Some(EffectClass::Pure | EffectClass::Read) => "runs again".to_owned(),
-        // Declared by the author for a call that is not idempotent by nature: the key lives for a time.
-        Some(EffectClass::Idempotent) if node.effect.is_some() => {
-            format!("is sent again with the same key for 23 hours, then {parks}")
-        }
-        Some(EffectClass::Idempotent) => "is sent again with the same key".to_owned(),
-        Some(EffectClass::Irreversible) => parks.to_owned(),
-        None => {
-            let param = match &def.class {
-                ClassRule::ByParam { param, .. } => param.as_str(),
-                ClassRule::Fixed(_) => "its arguments",
-            };
-            format!("depends on {param}; at worst {parks}")
-        }
-    }
-}
-
-/// Edges that are not from the node above or to the node below.
-fn edges(body: &Body, place: usize) -> Vec<String> {
-    let node = &body.nodes[place];
-    let id = |place: usize| body.nodes[place].id.as_str();
-    let mut edges = Vec::new();
-    let after: Vec<_> = node
-        .incoming
-        .iter()
-        .filter(|edge| edge.via == Via::After)
-        .map(|edge| id(edge.from))
-        .collect();
-    if !after.is_empty() {
-        edges.push(format!("after {}", after.join(", ")));
-    } else if node.incoming.is_empty() && place > 0 {
-        edges.push("starts at once".to_owned());
-    }
-    for route in &node.next {
-        let when = route.when.as_ref().map(|when| format!(" when {}", when.source()));
-        let again = if route.back {
-            let most = body.nodes[route.to].max_visits;
-            format!(" again, at most {most} visits")
-        } else {
-            String::new()
-        };
-        edges.push(format!("→ {}{}{again}", id(route.to), when.unwrap_or_default()));
-    }
-    match node.on_error {
-        OnError::Fail => {}
-        OnError::Continue => edges.push("goes on after a failure".to_owned()),
-        OnError::Goto(to) => edges.push(format!("after a failure → {}", id(to))),
-    }
-    if let Some(deadline) = node.deadline_ms {
-        edges.push(format!("within {}", Span(deadline)));
-    }
-    edges
-}
-
-fn words(body: &Body, node: &Node) -> String {
-    match &node.kind {
-        Kind::Tool { tool, .. } => tool.clone(),
-        Kind::Set(entries) => {
-            let names: Vec<_> = entries.iter().map(|(name, _)| name.as_str()).collect();
-            format!("set {}", names.join(", "))
-        }
-        Kind::Switch { .. } => "switch: takes one of".to_owned(),
-        Kind::Parallel(branches) => format!("parallel: {} branches at once", branches.len()),
-        Kind::Map(map) => format!("map: each {}, {} at once", map.name, map.concurrency),
-        Kind::Loop(again) => match &again.mode {
-            LoopMode::Times(_) => "loop".to_owned(),
-            LoopMode::While(when) => format!("loop while {}, at most {}", when.source(), again.max),
-            LoopMode::Until(when) => format!("loop until {}, at most {}", when.source(), again.max),
-        },
-        Kind::Sleep(sleep) => match sleep.span.as_literal() {
-            Some(Value::String(span)) => format!("sleep {span}"),
-            _ => "sleep".to_owned(),
-        },
-        Kind::Wait(wait) => {
-            let most = wait.timeout_ms.map(|ms| format!(", at most {}", Span(ms)));
-            format!("wait for signal '{}'{}", wait.signal, most.unwrap_or_default())
-        }
-        Kind::Approval(approval) => {
-            let of = approval.of.map(|place| format!(" of {}", body.nodes[place].id));
-            let by =
-                (!approval.roles.is_empty()).then(|| format!(" by {}", approval.roles.join(", ")));
-            let expires = approval.expires_ms.map(|ms| format!(", expires after {}", Span(ms)));
-            [Some("approval".to_owned()), of, by, expires].into_iter().flatten().collect()
-        }
-        Kind::Verify(verify) => {
-            let schema = if verify.schema.is_some() { "schema and " } else { "" };
-            format!("verify: {schema}{} checks, at least {}", verify.checks.len(), verify.min_score)
-        }
-    }
-}
-
-/// What is known before a run: literals, and the input where it is given.
-struct Known {
-    context: Option<Context>,
-}
-
-impl Known {
-    fn new(input: Option<&Value>) -> Self {
-        let context = input.map(|input| {
-            let input = Val::Data(Data::from(input.clone()));
-            Context::new(Arc::new(Given { input }), Arc::new(NoBlobs))
-        });
-        Self { context }
-    }
-
-    fn value(&self, template: &Template) -> Option<Value> {
-        if let Some(value) = template.as_literal() {
-            return Some(value.clone());
-        }
-        let context = self.context.as_ref()?;
-        let mut only_input = true;
-        template.each_reference(&mut |_, reference: &Reference| {
-            only_input &= reference.head() == "input";
-        });
-        if only_input { template.value(context).ok() } else { None }
-    }
-}
-
-struct Given {
-    input: Val,
-}
-
-impl Names for Given {
-    fn name(&self, name: &str) -> Option<Val> {
-        (name == "input").then(|| self.input.clone())
-    }
-
-    fn item(&self, _name: &str) -> Option<(Data, usize)> {
-        None
-    }
-
-    fn step(&self, _id: &str, _field: &str) -> Option<Val> {
-        None
-    }
-}
-
-struct NoBlobs;
-
-impl BlobLookup for NoBlobs {
-    fn value(&self, _blob: BlobRef) -> Option<Arc<Value>> {
-        None
-    }
 }
 
 /// Nodes of a body and of the bodies within it.
