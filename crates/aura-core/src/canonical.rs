@@ -93,13 +93,32 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
+/// Whether collections stand in more than `most` levels within each other.
+pub fn deeper_than(value: &Value, most: usize) -> bool {
+    match value {
+        Value::Array(items) => match most.checked_sub(1) {
+            Some(rest) => items.iter().any(|item| deeper_than(item, rest)),
+            None => true,
+        },
+        Value::Object(map) => match most.checked_sub(1) {
+            Some(rest) => map.values().any(|item| deeper_than(item, rest)),
+            None => true,
+        },
+        _ => false,
+    }
+}
+
 /// Parses JSON text as the log takes it in: integers within i64 and u64 stay digit for digit; a wider or inexact
 /// number literal is kept as a string, and its JSON pointer is returned.
 ///
 /// # Errors
-/// Text that is not one JSON value, or is nested deeper than the parser's limit of 128.
+/// Text that is not one JSON value, or is nested deeper than [`crate::limits::VALUE_NESTING`].
 pub fn ingest(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {
     let value: Value = serde_json::from_str(text)?;
+    if deeper_than(&value, crate::limits::VALUE_NESTING) {
+        let message = format!("nested deeper than {}", crate::limits::VALUE_NESTING);
+        return Err(<serde_json::Error as serde::de::Error>::custom(message));
+    }
     // A literal with more than 19 digits is the only way to lose an integer; without one the parsed value is exact.
     if !has_wide_integer(text) {
         return Ok((value, Vec::new()));
@@ -135,7 +154,8 @@ fn stringify_wide(
         Ok(match parsed {
             Value::Number(number) if number.is_f64() => {
                 let literal = raw.get();
-                let integer = literal.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+                let integer =
+                    literal.bytes().all(|b| b.is_ascii_digit() || b == b'-') && literal != "-0";
                 if integer {
                     wide.push(at.to_owned());
                     Value::String(literal.to_owned())

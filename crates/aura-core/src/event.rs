@@ -422,6 +422,9 @@ pub struct EffectReconciled {
     pub call: Hash,
     /// What became of it.
     pub outcome: Settlement,
+    /// Things that it made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
 }
 
 /// Data of `effect.settled`.

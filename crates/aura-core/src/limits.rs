@@ -60,6 +60,10 @@ limits! {
     COMMIT_BYTES: usize = 16 << 20, "bytes of a commit";
     /// Transitions of a turn; more go on in a turn of their own.
     TURN_TRANSITIONS: usize = 256, "transitions of a turn";
+    /// Bytes of values that a turn makes; more go on in a turn of their own.
+    TURN_BYTES: usize = 4 << 20, "bytes of values made in a turn";
+    /// Open tasks about which one input asks.
+    UNKNOWN_STEPS: usize = 512, "open tasks asked about in one input";
     /// Inputs that a shard drains in one step.
     SHARD_DRAIN: usize = 256, "inputs drained in one step of a shard";
     /// Inputs waiting for a shard.

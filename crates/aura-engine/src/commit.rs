@@ -80,6 +80,7 @@ fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
                 tell(shard, &[unit.number], &Err(error.clone()));
             } else {
                 bytes += unit.group.commits.iter().map(|c| c.payload.len()).sum::<usize>();
+                bytes += unit.group.blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>();
                 numbers.push((unit.number, unit.generation));
                 group.commits.extend(unit.group.commits);
                 group.rows.extend(unit.group.rows);

@@ -248,8 +248,12 @@ impl Bench {
     /// The output as the log keeps it. Whatever happens to a large output, the verdict stands.
     async fn keep(&self, success: Success) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
         let Success { output, artifacts, truncated } = success;
-        let text = canonical::to_vec(&output);
         let done = |output, truncated| TaskResult::Succeeded { output, artifacts, truncated };
+        if canonical::deeper_than(&output, limits::VALUE_NESTING) {
+            let why = format!("it is nested deeper than {}", limits::VALUE_NESTING);
+            return (done(Data::from(cut(0, &why)), true), None);
+        }
+        let text = canonical::to_vec(&output);
         if text.len() <= limits::INLINE_BYTES {
             return (done(Data::from(output), truncated), None);
         }
@@ -257,8 +261,10 @@ impl Bench {
         if bytes > limits::OUTCOME_BYTES {
             return (done(Data::from(cut(bytes, "it is too large")), true), None);
         }
+        // What expressions see is what the blob gives back: its text has one form for 1 and 1.0.
+        let value = serde_json::from_slice(&text).unwrap_or(output);
         match self.blobs.put(Bytes::from(text)).await {
-            Ok(blob) => (done(Data::Blob(blob), truncated), Some((blob, Arc::new(output)))),
+            Ok(blob) => (done(Data::Blob(blob), truncated), Some((blob, Arc::new(value)))),
             Err(error) => (done(Data::from(cut(bytes, &error.to_string())), true), None),
         }
     }

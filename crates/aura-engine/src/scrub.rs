@@ -21,6 +21,9 @@ impl Scrubber {
             needles.push(value.to_owned());
             needles.extend(base64_forms(value.as_bytes()));
             needles.push(percent(value));
+            // As it stands within a JSON text, without the quotes around it.
+            let json = Value::from(value).to_string();
+            needles.push(json[1..json.len() - 1].to_owned());
         }
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         needles.dedup();
@@ -41,6 +44,19 @@ impl Scrubber {
 
     pub(crate) fn failure(&self, failure: &mut Failure) {
         self.text(&mut failure.message);
+        // A message is cut to its limit where it is made, perhaps in the middle of a secret.
+        let end = failure.message.strip_suffix('…').map_or(failure.message.len(), str::len);
+        let begun = |needle: &String| {
+            let parts =
+                (SHORTEST / 2..needle.len()).rev().filter(|at| needle.is_char_boundary(*at));
+            parts
+                .map(|at| &needle[..at])
+                .find(|part| failure.message[..end].ends_with(part))
+                .map(str::len)
+        };
+        if let Some(length) = self.needles.iter().filter_map(begun).max() {
+            failure.message.replace_range(end - length..end, MARK);
+        }
     }
 
     pub(crate) fn value(&self, value: &mut Value) {

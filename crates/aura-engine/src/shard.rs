@@ -60,6 +60,8 @@ pub struct Shard {
     pub(crate) again: VecDeque<RunId>,
     pub(crate) in_flight: BTreeMap<(RunId, StepPath), u32>,
     inbox: VecDeque<Message>,
+    /// Messages that wait until more is durable.
+    waiting: VecDeque<Message>,
     /// Inputs whose commits failed, to be decided again.
     held: VecDeque<(RunId, Job)>,
     /// Who waits for the end of a run.
@@ -133,6 +135,7 @@ impl Shard {
             again: VecDeque::new(),
             in_flight: BTreeMap::new(),
             inbox: VecDeque::new(),
+            waiting: VecDeque::new(),
             held: VecDeque::new(),
             awaited: BTreeMap::new(),
             closed: Vec::new(),
@@ -182,12 +185,16 @@ impl Shard {
         if self.paused.is_some_and(|until| until <= now) {
             self.paused = None;
         }
+        // Messages that must wait until more is durable stand aside, so that those which say so can pass.
+        let mut drain = limits::SHARD_DRAIN;
+        while drain > 0 && !self.holds_back() {
+            let Some(message) = self.waiting.pop_front() else { break };
+            self.take(message, now);
+            drain -= 1;
+        }
         for _ in 0..limits::SHARD_DRAIN {
             let Some(message) = self.inbox.pop_front() else { break };
-            if let Some(held) = self.take(message, now) {
-                self.inbox.push_front(held);
-                break;
-            }
+            self.take(message, now);
         }
         if !self.holds_back() {
             for (run, job) in std::mem::take(&mut self.held) {
@@ -208,9 +215,13 @@ impl Shard {
 
     fn progress(&self) -> Progress {
         let waits = self.holds_back();
-        let busy = !waits && (!self.inbox.is_empty() || !self.again.is_empty());
+        let more = !self.waiting.is_empty() || !self.again.is_empty() || !self.held.is_empty();
+        let busy = !self.inbox.is_empty() || (!waits && (more || self.slots.can_grant()));
         let timer = self.timers.first().map(|(due, _)| *due).filter(|_| !waits);
-        let done = self.in_flight.is_empty() && self.undurable.is_empty();
+        let done = self.in_flight.is_empty()
+            && self.undurable.is_empty()
+            && self.waiting.is_empty()
+            && self.held.is_empty();
         Progress {
             next: self.paused.or(timer),
             busy,
@@ -225,8 +236,8 @@ impl Shard {
             || self.undurable_bytes >= limits::UNDURABLE_BYTES
     }
 
-    /// Works on a message, or gives it back if it must wait.
-    fn take(&mut self, message: Message, now: Millis) -> Option<Message> {
+    /// Works on a message, or lays it aside if it must wait.
+    fn take(&mut self, message: Message, now: Millis) {
         match message {
             Message::Durable { group, result } => self.durable(group, result, now),
             Message::Released { run, step, attempt } => self.release(run, &step, attempt),
@@ -240,7 +251,7 @@ impl Shard {
                 let problem = problem.unwrap_or_else(busy);
                 (submission.reply)(Err(problem));
             }
-            held if self.holds_back() => return Some(held),
+            held if self.holds_back() => self.waiting.push_back(held),
             Message::Outcome { run, outcome, value } => {
                 if let Some((blob, value)) = value {
                     self.ports.cache.put(blob, value);
@@ -257,7 +268,6 @@ impl Shard {
             Message::Perform { run, reply } => self.perform(run, reply, now),
             Message::Await { run, reply } => self.await_end(run, reply),
         }
-        None
     }
 
     fn release(&mut self, run: RunId, step: &StepPath, attempt: u32) {
@@ -269,9 +279,10 @@ impl Shard {
     }
 
     fn start(&mut self, run: RunId, start: StartRun, reply: Reply, now: Millis) {
-        let keyed = start.started.key.is_some();
-        if keyed && self.load(run).is_ok() {
-            return self.answer_keyed(run, &start, reply);
+        match self.load(run) {
+            Ok(()) => return self.answer_existing(run, &start, reply),
+            Err(problem) if problem.code == Code::RunNotFound => {}
+            Err(problem) => return reply(Err(problem)),
         }
         let bundle = start.started.flow.bundle.blob;
         self.flows.insert(bundle, Arc::clone(&start.flow));
@@ -284,8 +295,9 @@ impl Shard {
         self.decide_for(run, Job { input, reply: Some(reply) }, now);
     }
 
-    /// A keyed run that exists: equal input is answered with it, any other is a conflict.
-    fn answer_keyed(&mut self, run: RunId, start: &StartRun, reply: Reply) {
+    /// A run that exists, by its key or because its start came twice: equal input is answered with it, any other is
+    /// a conflict.
+    fn answer_existing(&mut self, run: RunId, start: &StartRun, reply: Reply) {
         let Some(started) = self.streams.get(&run).and_then(|s| s.run.started.clone()) else {
             return reply(Err(busy()));
         };
@@ -295,7 +307,7 @@ impl Shard {
             aura_core::Data::Blob(blob) => *blob == aura_core::data::blob_address(self.salt, &text),
         };
         if !same {
-            let what = "the key names a run of this flow that has another input";
+            let what = "a run of this key, or of this id, exists with another input";
             let next = format!("use another key, or look at the run: aura show {run}");
             return reply(Err(Problem::new(Code::KeyConflict, what).next(next)));
         }
@@ -337,8 +349,13 @@ impl Shard {
         if steps.is_empty() {
             return self.reply_when_durable(run, reply);
         }
-        let input = Input::Unknown { steps, doubt: Doubt::Crash };
-        self.decide_for(run, Job { input, reply: Some(reply) }, now);
+        let mut reply = Some(reply);
+        let mut chunks = steps.chunks(limits::UNKNOWN_STEPS).peekable();
+        while let Some(steps) = chunks.next() {
+            let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
+            let reply = if chunks.peek().is_none() { reply.take() } else { None };
+            self.decide_for(run, Job { input, reply }, now);
+        }
     }
 
     /// Brings a run into memory.
@@ -410,6 +427,10 @@ impl Shard {
             fired += 1;
             self.timers.remove(&(due, run));
             if self.load(run).is_err() {
+                // A store that can't be read now may be read later; a run that is set aside stays so.
+                if !self.parked.contains_key(&run) {
+                    self.timers.insert((now.plus(LONGEST_PAUSE_MS), run));
+                }
                 continue;
             }
             let Some(stream) = self.streams.get_mut(&run) else { continue };
@@ -420,6 +441,12 @@ impl Shard {
             }
             self.note_timer(run);
         }
+    }
+
+    /// Decides an input again after a pause.
+    pub(crate) fn keep_for_later(&mut self, run: RunId, job: Job, now: Millis) {
+        self.held.push_back((run, job));
+        self.paused.get_or_insert(now.plus(FIRST_PAUSE_MS));
     }
 
     /// Remembers the earliest timer of a run that this process performs.
@@ -591,8 +618,8 @@ impl Shard {
                 .filter(|step| !self.in_flight.contains_key(&(run, step.clone())))
                 .filter(|step| !held.iter().any(|(of, job)| *of == run && job.is_outcome_of(step)))
                 .collect();
-            if !lost.is_empty() {
-                let input = Input::Unknown { steps: lost, doubt: Doubt::Crash };
+            for steps in lost.chunks(limits::UNKNOWN_STEPS) {
+                let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
                 self.held.push_back((run, Job::own(input)));
             }
         }

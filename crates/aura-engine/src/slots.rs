@@ -72,6 +72,11 @@ impl Slots {
         order.into_iter().filter_map(|run| steps.remove(&run).map(|s| (run, s))).collect()
     }
 
+    /// Whether a slot is free for somebody who waits.
+    pub(crate) fn can_grant(&self) -> bool {
+        !self.waiting.is_empty() && self.has_room(0)
+    }
+
     fn has_room(&self, taken: usize) -> bool {
         // Who waits comes first: a new effect passes nobody.
         !self.closed && self.held.len() + taken < self.total

@@ -29,7 +29,11 @@ impl Shard {
     /// Presents an input to its run.
     pub(crate) fn decide_for(&mut self, run: RunId, job: Job, now: Millis) {
         if let Err(problem) = self.load(run) {
-            if let Some(reply) = job.reply {
+            let outcome = matches!(job.input, Input::Outcome(_));
+            if outcome && problem.code == Code::Busy {
+                // What was done outside is not forgotten because the store can't be read now.
+                self.keep_for_later(run, job, now);
+            } else if let Some(reply) = job.reply {
                 reply(Err(problem));
             }
             return;
@@ -88,14 +92,11 @@ impl Shard {
         let refused = gate.refused;
         match decision {
             Ok(Decision::Turn(turn)) => {
-                if self.performs.contains(&run) {
-                    for step in refused {
-                        self.slots.wait(run, step);
-                    }
-                }
+                self.wait_for_slots(run, refused);
                 self.apply(run, *turn, job);
             }
             Ok(Decision::Nothing) => {
+                self.wait_for_slots(run, refused);
                 if let Some(reply) = job.reply {
                     self.reply_when_durable(run, reply);
                 }
@@ -120,6 +121,14 @@ impl Shard {
             }
         }
         self.note_timer(run);
+    }
+
+    fn wait_for_slots(&mut self, run: RunId, steps: Vec<aura_core::StepPath>) {
+        if self.performs.contains(&run) {
+            for step in steps {
+                self.slots.wait(run, step);
+            }
+        }
     }
 
     fn block(
@@ -157,7 +166,12 @@ impl Shard {
         };
         let sealed = StoredCommit::seal(stream.head, header, events);
         let commit = match sealed {
-            Ok(commit) if commit.payload.len() <= limits::COMMIT_BYTES => commit,
+            Ok(commit)
+                if commit.payload.len() <= limits::COMMIT_BYTES
+                    && commit.header.count as usize <= limits::COMMIT_EVENTS =>
+            {
+                commit
+            }
             _ => {
                 let problem = self.park(run, "a commit of it is larger than a commit may be");
                 if let Some(reply) = job.reply {
@@ -172,7 +186,8 @@ impl Shard {
         if more {
             self.again.push_back(run);
         }
-        let bytes = commit.payload.len();
+        let kept: usize = blobs.iter().map(|blob| blob.bytes.len()).sum();
+        let bytes = commit.payload.len() + kept;
         self.pending.group.rows.extend(stream.run.row());
         self.pending.group.commits.push(commit);
         for blob in blobs {

@@ -8,7 +8,7 @@ use aura_core::event::{Event, EventBody, Settlement};
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input, Outcome};
 use aura_core::path::StepPath;
-use aura_core::task::{TaskResult, TaskSpec};
+use aura_core::task::{Artifact, TaskResult, TaskSpec};
 use serde_json::json;
 
 use crate::decide::{Decision, Gate, Grant, World, decide};
@@ -92,7 +92,7 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
             step: step?,
             attempt: attempt?,
             call: data.call,
-            result: settled(&data.outcome)?,
+            result: settled(&data.outcome, &data.artifacts)?,
         }),
         EventBody::EffectUnknown(_) => return unknown_of(events),
         EventBody::TimerFired(data) => {
@@ -127,11 +127,11 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
     })
 }
 
-fn settled(outcome: &Settlement) -> Option<TaskResult> {
+fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {
     Some(match outcome {
         Settlement::Succeeded(output) => TaskResult::Succeeded {
             output: output.clone(),
-            artifacts: Vec::new(),
+            artifacts: artifacts.to_vec(),
             truncated: false,
         },
         Settlement::Failed(failure) => {
@@ -235,6 +235,8 @@ impl Replay {
     /// The decision differs, or can't be made.
     pub fn redecide(&self, flow: &Arc<Flow>, commit: &StoredCommit) -> Result<(), ReplayError> {
         let seq = commit.header.seq;
+        // Damage first: what was tampered with would only look as if it were decided differently.
+        commit.check(self.head, self.run.events + 1).map_err(FoldError::from)?;
         let events = commit.events().map_err(FoldError::from)?;
         let input = input_of(commit.header.cause, &events).ok_or(ReplayError::NoInput { seq })?;
         let mut gate = Recorded::of(&events);

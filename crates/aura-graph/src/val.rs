@@ -55,6 +55,15 @@ impl Val {
         }
     }
 
+    /// Bytes of the blobs in it.
+    pub fn blob_bytes(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.as_blob().map_or(0, |blob| blob.bytes),
+            Self::List(items) => items.iter().map(Self::blob_bytes).sum(),
+            Self::Object(entries) => entries.values().map(Self::blob_bytes).sum(),
+        }
+    }
+
     /// The value as a person sees it where blobs stay blobs: `{"blob": "…", "bytes": n}`.
     pub fn outline(&self) -> Value {
         match self {

@@ -265,8 +265,8 @@ impl Work<'_, '_> {
             None => self.keep_val(last)?,
             Some(template) => {
                 let context = self.context(&root);
-                match evaluated(template.value(&context))? {
-                    Ok(value) => self.keep(value),
+                match evaluated(template.value(&context))?.and_then(|value| self.keep(value)) {
+                    Ok(output) => output,
                     Err(failure) => return self.fail_run(failure, None),
                 }
             }

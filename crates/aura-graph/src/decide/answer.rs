@@ -17,6 +17,18 @@ use serde_json::json;
 use super::turn::{Job, Step, Stop, Work, evaluated};
 use crate::state::{self, Phase, TaskPhase, deadline_failure};
 
+/// Names that come from outside are short, whoever sends them.
+fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
+    match names.into_iter().find(|name| name.len() > limits::NAME_BYTES) {
+        None => Ok(()),
+        Some(name) => {
+            let begin = &name[..name.floor_char_boundary(20)];
+            let what = format!("'{begin}…' is longer than {} bytes", limits::NAME_BYTES);
+            Err(Problem::new(Code::LimitExceeded, what).next("use a shorter name").into())
+        }
+    }
+}
+
 impl Work<'_, '_> {
     pub(super) fn take(&mut self, input: &Input) -> Step {
         match (input, &self.run.phase) {
@@ -40,6 +52,10 @@ impl Work<'_, '_> {
             _ => {}
         }
         self.fact(input)?;
+        // What an earlier turn could not finish is not forgotten because another input came first.
+        if self.run.more {
+            self.everywhere();
+        }
         self.go_on()
     }
 
@@ -82,10 +98,14 @@ impl Work<'_, '_> {
 
     fn start(&mut self, start: &RunStarted) -> Step {
         let mut start = start.clone();
-        start.input = match start.input {
-            Data::Json(value) => self.keep(std::sync::Arc::unwrap_or_clone(value)),
-            blob @ Data::Blob(_) => blob,
-        };
+        let names = start.labels.iter().flat_map(|(name, value)| [name, value]);
+        let names = names.chain(&start.key).chain([&start.actor]);
+        short(names.map(String::as_str))?;
+        if start.labels.len() > limits::LABELS {
+            let what = format!("a run takes at most {} labels", limits::LABELS);
+            return Err(Problem::new(Code::LimitExceeded, what).next("leave some out").into());
+        }
+        start.input = self.take_in(&start.input)?;
         start.state = state::beginning(start.salt, &start.input);
         // Initial variables may refer to the input, so they are rendered against a run that has it.
         self.run.started = Some(std::sync::Arc::new(start.clone()));
@@ -95,9 +115,9 @@ impl Work<'_, '_> {
         let mut broken = None;
         let flow = std::sync::Arc::clone(self.flow);
         for (name, template) in &flow.vars {
-            match evaluated(template.value(&context))? {
-                Ok(value) => {
-                    vars.insert(name.clone(), self.keep(value));
+            match evaluated(template.value(&context))?.and_then(|value| self.keep(value)) {
+                Ok(data) => {
+                    vars.insert(name.clone(), data);
                 }
                 Err(failure) => broken = broken.or(Some(failure)),
             }
@@ -152,17 +172,15 @@ impl Work<'_, '_> {
         if self.run.signals.knows(id) {
             return Err(Stop::Nothing);
         }
-        let waiting = self.run.waits.iter().find(|(_, wanted)| *wanted == name);
-        let waiting = waiting.map(|(step, _)| step.clone()).filter(|step| !self.stops(step));
+        short([id, name, actor])?;
+        let takes = |(step, wanted): &(&StepPath, &String)| *wanted == name && !self.stops(step);
+        let waiting = self.run.waits.iter().find(takes).map(|(step, _)| step.clone());
         if waiting.is_none() && self.run.signals.kept.size() >= limits::SIGNALS {
             let what = format!("{} signals are waiting to be taken", limits::SIGNALS);
             let next = format!("aura why {}", self.run.id);
             return Err(Problem::new(Code::TooManySignals, what).next(next).into());
         }
-        let payload = match payload {
-            Data::Json(value) => self.keep(serde_json::Value::clone(value)),
-            Data::Blob(_) => payload.clone(),
-        };
+        let payload = self.take_in(payload)?;
         let data = SignalReceived {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -188,6 +206,13 @@ impl Work<'_, '_> {
             let next = format!("aura why {}", self.run.id);
             return Err(Problem::new(Code::NotWaiting, what).next(next).into());
         };
+        if asked.expires.is_some_and(|expires| expires <= self.now) {
+            let next = format!("aura resume {}", self.run.id);
+            return Err(Problem::new(Code::ApprovalExpired, "the approval has expired")
+                .kept("the run as it is; it goes on when somebody performs it")
+                .next(next)
+                .into());
+        }
         if action.is_some_and(|action| action != asked.action) {
             let what = "what is asked now is not what was shown".to_owned();
             let next = format!("aura why {}", self.run.id);

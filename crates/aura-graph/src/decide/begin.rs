@@ -20,7 +20,7 @@ use super::turn::{Evaluated, Job, Step, Work, evaluated};
 use super::view::View;
 use crate::definition::{Approval, Body, Case, Kind, Loop, LoopMode, Map, Node, Verify};
 use crate::expr::{Context, Template};
-use crate::state::Bodies;
+use crate::state::{Bodies, Status};
 use crate::val::Val;
 
 /// The tool that does the work of `verify` nodes.
@@ -75,7 +75,10 @@ impl Work<'_, '_> {
                     Ok(rendered) => rendered,
                     Err(failure) => return Ok(Err(failure)),
                 };
-                let call = self.call(step, node, tool, (rendered.value, rendered.secrets));
+                let call = match self.call(step, node, tool, (rendered.value, rendered.secrets)) {
+                    Ok(call) => call,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 if let Err(failure) = self.approved(step, list, place, call.call) {
                     return Ok(Err(failure));
                 }
@@ -144,7 +147,7 @@ impl Work<'_, '_> {
         node: &Node,
         tool: &str,
         with: (Value, Vec<SecretSlot>),
-    ) -> TaskSpec {
+    ) -> Result<TaskSpec, Failure> {
         let (args, secrets) = with;
         let def = self.flow.tools.get(tool);
         let definition = def.map_or(Hash::ZERO, aura_core::tool::ToolDef::hash);
@@ -154,11 +157,11 @@ impl Work<'_, '_> {
         // only while the other side can be expected to remember the key.
         let by_key = class == EffectClass::Idempotent && natural != EffectClass::Idempotent;
         let call = call_hash(tool, definition, &args, &secrets);
-        TaskSpec {
+        Ok(TaskSpec {
             tool: tool.to_owned(),
             definition,
             class,
-            args: self.keep(args),
+            args: self.keep(args)?,
             secrets,
             call,
             key: key_hash(self.run.id.0.as_bytes(), step, call),
@@ -166,7 +169,7 @@ impl Work<'_, '_> {
             retry: node.retry,
             on_unknown: node.on_unknown,
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),
-        }
+        })
     }
 
     fn open_task(&mut self, step: &StepPath, node: &Node, spec: TaskSpec) -> Step {
@@ -211,8 +214,10 @@ impl Work<'_, '_> {
         if let Some(schema) = &verify.schema {
             args["schema"] = schema.clone();
         }
-        let spec = self.call(step, node, VERIFY, (args, Vec::new()));
-        self.open_task(step, node, spec).map(Ok)
+        match self.call(step, node, VERIFY, (args, Vec::new())) {
+            Ok(spec) => self.open_task(step, node, spec).map(Ok),
+            Err(failure) => Ok(Err(failure)),
+        }
     }
 
     fn set(
@@ -224,13 +229,10 @@ impl Work<'_, '_> {
     ) -> Evaluated<()> {
         let mut vars = BTreeMap::new();
         for (name, template) in entries {
-            match evaluated(template.value(context))? {
-                Ok(value) => {
-                    let data = self.keep(value);
-                    vars.insert(name.clone(), data);
-                }
+            match evaluated(template.value(context))?.and_then(|value| self.keep(value)) {
+                Ok(data) => vars.insert(name.clone(), data),
                 Err(failure) => return Ok(Err(failure)),
-            }
+            };
         }
         self.started(step, node, Opened::Set)?;
         let val = Val::Object(Arc::new(
@@ -280,7 +282,10 @@ impl Work<'_, '_> {
             return Ok(Err(Failure::certain(Code::LimitExceeded, message)));
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let items = self.keep(items);
+        let items = match self.keep(items) {
+            Ok(items) => items,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let (concurrency, collect) = (map.concurrency, map.collect);
         self.started(step, node, Opened::Map { items, count, concurrency, collect })?;
         if count == 0 {
@@ -349,7 +354,10 @@ impl Work<'_, '_> {
             shows.insert("with".into(), rendered.value.clone());
             let target = self.visit(&body, &list.nodes[place].id);
             let with = (rendered.value, rendered.secrets);
-            call = Some(self.call(&target, &list.nodes[place], tool, with).call);
+            match self.call(&target, &list.nodes[place], tool, with) {
+                Ok(spec) => call = Some((target, spec.call)),
+                Err(failure) => return Ok(Err(failure)),
+            }
             of = Some(list.nodes[place].id.clone());
         }
         let message = match approval.message.as_ref().map(|m| m.value(context)).transpose() {
@@ -373,12 +381,17 @@ impl Work<'_, '_> {
             (None, Some(of)) => format!("May '{of}' run?"),
             (None, None) => format!("May the run go on at '{}'?", node.id),
         };
-        let call = call.unwrap_or_else(|| question_hash(step, &message, &shows));
+        let (place, call) =
+            call.unwrap_or_else(|| (step.clone(), question_hash(step, &message, &shows)));
+        let shows = match self.keep(Value::Object(shows)) {
+            Ok(shows) => shows,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let request = ApprovalRequested {
-            action: action_hash(self.run.id.0.as_bytes(), call),
+            action: action_hash(self.run.id.0.as_bytes(), &place, call),
             of,
             message,
-            shows: self.keep(Value::Object(shows)),
+            shows,
             roles: approval.roles.clone(),
             expires: approval.expires_ms.map(|span| self.now.plus(span)),
         };
@@ -395,23 +408,27 @@ impl Work<'_, '_> {
         call: Hash,
     ) -> Result<(), Failure> {
         let body = step.parent().unwrap_or_else(StepPath::root);
-        let wanted = action_hash(self.run.id.0.as_bytes(), call).to_string();
+        let wanted = action_hash(self.run.id.0.as_bytes(), step, call).to_string();
         for node in &list.nodes {
             let Kind::Approval(Approval { of: Some(of), .. }) = &node.kind else { continue };
             if *of != place {
                 continue;
             }
             let state = self.run.scope(&body).and_then(|scope| scope.nodes.get(&node.id));
-            let granted = match state.map(|state| &state.output) {
-                Some(Val::Data(data)) => {
-                    data.as_json().and_then(|output| output["action"].as_str().map(str::to_owned))
-                }
-                _ => None,
+            // Skipped, or on a route not taken: nobody was to be asked.
+            let Some(state) = state else { continue };
+            if matches!(state.status, Status::Skipped | Status::Dead) {
+                continue;
+            }
+            if state.status != Status::Completed {
+                let message = format!("'{}' did not end with a yes", node.id);
+                return Err(Failure::certain(Code::ApprovalDenied, message));
+            }
+            let granted = match &state.output {
+                Val::Data(data) => data.as_json().and_then(|output| output["action"].as_str()),
+                Val::List(_) | Val::Object(_) => None,
             };
-            // Skipped, failed with `on_error: continue`, or on a route not taken: nobody was asked.
-            if let Some(granted) = granted
-                && granted != wanted
-            {
+            if granted != Some(wanted.as_str()) {
                 let message = format!(
                     "'{}' approved another call than the one that is about to be made",
                     node.id
@@ -435,9 +452,10 @@ fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[scope, step.as_str().as_bytes(), &call.0])
 }
 
-/// Hash of an action that is approved: call, run and policy (none is loaded, so it is zero).
-fn action_hash(run: &[u8], call: Hash) -> Hash {
-    Hash::of_parts(&[&call.0, run, &Hash::ZERO.0])
+/// Hash of an action that is approved: the call at one visit of its step, run and policy (none is loaded, so it is
+/// zero).
+fn action_hash(run: &[u8], step: &StepPath, call: Hash) -> Hash {
+    Hash::of_parts(&[&call.0, step.as_str().as_bytes(), run, &Hash::ZERO.0])
 }
 
 fn question_hash(step: &StepPath, message: &str, shows: &serde_json::Map<String, Value>) -> Hash {

@@ -6,6 +6,7 @@ use aura_core::data::Data;
 use aura_core::error::Failure;
 use aura_core::event::{EventBody, OnFailure, Output, StepCompleted, StepFailed};
 use aura_core::hash::Hash;
+use aura_core::limits;
 use aura_core::path::StepPath;
 use serde_json::json;
 
@@ -51,7 +52,12 @@ impl Work<'_, '_> {
         let (list, place) = self.node_def(step)?;
         let mut next = None;
         let mut error = error;
-        let then = match list.nodes[place].on_error {
+        // A run that has used up its steps goes on nowhere, whatever its nodes say about failures.
+        let on_error = match list.nodes[place].on_error {
+            _ if self.run.steps >= limits::RUN_STEPS => OnError::Fail,
+            declared => declared,
+        };
+        let then = match on_error {
             OnError::Fail => OnFailure::Fail,
             OnError::Goto(to) => OnFailure::Goto(list.nodes[to].id.clone()),
             OnError::Continue => {

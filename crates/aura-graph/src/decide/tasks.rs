@@ -12,7 +12,7 @@ use aura_core::input::Outcome;
 use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::schema::Schema;
-use aura_core::task::{OnUnknown, TaskResult};
+use aura_core::task::{Artifact, OnUnknown, TaskResult};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ impl Work<'_, '_> {
         let TaskResult::Succeeded { output, artifacts, truncated } = &outcome.result else {
             return Ok(());
         };
-        let (step, state) = (&outcome.step, self.run.hash);
+        let step = &outcome.step;
         let completed = ToolCompleted {
             call: task.spec.call,
             output: output.clone(),
@@ -87,17 +87,23 @@ impl Work<'_, '_> {
             artifacts: artifacts.clone(),
         };
         self.emit_attempt(step, outcome.attempt, EventBody::ToolCompleted(completed))?;
+        self.made(step, task, artifacts)?;
+        self.done(step)
+    }
+
+    /// Lasting things that an attempt made, with where they came from.
+    fn made(&mut self, step: &StepPath, task: &Task, artifacts: &[Artifact]) -> Step {
         for artifact in artifacts {
             let created = ArtifactCreated {
                 artifact: artifact.clone(),
                 tool: task.spec.tool.clone(),
                 call: task.spec.call,
                 flow: self.flow.hash,
-                state,
+                state: self.run.hash,
             };
             self.emit(step, EventBody::ArtifactCreated(created))?;
         }
-        self.done(step)
+        Ok(())
     }
 
     /// The task of a step has its output: a verification is judged, any other step completes.
@@ -153,14 +159,23 @@ impl Work<'_, '_> {
     ) -> Step {
         let again =
             error.code.retryable() || (!error.certain && task.spec.class == EffectClass::Read);
-        if !again || task.attempt >= task.spec.retry.max_attempts {
+        let used_up = task.attempt >= task.spec.retry.max_attempts;
+        if again && !used_up && (task.doubtful || !self.stops(step)) {
+            return self.retry(step, task, asked_ms);
+        }
+        if !task.doubtful || task.spec.class.abandonable() {
             return self.fail(step, error);
         }
-        if self.stops(step) {
-            self.after_step(step);
-            return Ok(());
-        }
-        self.retry(step, task, asked_ms)
+        // This attempt did not act, but an earlier one may have.
+        let unknown = EffectUnknown {
+            call: task.spec.call,
+            doubt: Doubt::Lost,
+            parked: true,
+            error: Some(error.clone()),
+            retry_after_ms: None,
+        };
+        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
+        self.park(step, task, Some(error))
     }
 
     fn retry(&mut self, step: &StepPath, task: &Task, asked_ms: Option<u64>) -> Step {
@@ -220,8 +235,12 @@ impl Work<'_, '_> {
         if !task.doubtful || outcome.attempt > task.attempt {
             return Err(Stop::Nothing);
         }
+        let mut artifacts = Vec::new();
         let settlement = match result {
-            TaskResult::Succeeded { output, .. } => Settlement::Succeeded(output.clone()),
+            TaskResult::Succeeded { output, artifacts: made, .. } => {
+                artifacts.clone_from(made);
+                Settlement::Succeeded(output.clone())
+            }
             // A failure settles only its own attempt, and only if that is the one in doubt.
             TaskResult::Failed { failure, .. }
                 if failure.certain
@@ -232,11 +251,19 @@ impl Work<'_, '_> {
             }
             TaskResult::Failed { .. } => return Err(Stop::Nothing),
         };
-        let data = EffectReconciled { call: outcome.call, outcome: settlement.clone() };
         let step = &outcome.step;
+        let data = EffectReconciled {
+            call: outcome.call,
+            outcome: settlement.clone(),
+            artifacts: artifacts.clone(),
+        };
         self.emit_attempt(step, outcome.attempt, EventBody::EffectReconciled(data))?;
+        self.made(step, task, &artifacts)?;
         match settlement {
-            Settlement::Failed(failure) => self.after_failure(step, task, failure, None),
+            Settlement::Failed(failure) => {
+                let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
+                self.after_failure(step, &task, failure, None)
+            }
             Settlement::Succeeded(_) | Settlement::Retry => self.done(step),
         }
     }
@@ -320,11 +347,18 @@ impl Work<'_, '_> {
             let output = self.json(output)?;
             self.fits(&task.spec.tool, &output)?;
         }
+        let mut said = said.clone();
+        if let Settlement::Succeeded(output) = &mut said.outcome {
+            *output = self.take_in(output)?;
+        }
         self.emit_attempt(&step, task.attempt, EventBody::EffectSettled(said.clone()))?;
         match &said.outcome {
             Settlement::Succeeded(_) => self.done(&step),
             Settlement::Failed(failure) => self.fail(&step, failure.clone()),
-            Settlement::Retry => self.try_intent(&step, task.attempt + 1),
+            Settlement::Retry => {
+                let attempt = self.run.tasks.get(&step).map_or(1, |task| task.attempt);
+                self.try_intent(&step, attempt)
+            }
         }
     }
 

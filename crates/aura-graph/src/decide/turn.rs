@@ -14,7 +14,7 @@ use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::time::Millis;
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Decision, NewBlob, Turn, View, World};
 use crate::definition::{Body, Flow, Node};
@@ -64,6 +64,7 @@ pub(super) struct Work<'a, 'w> {
     events: Vec<Event>,
     pub(super) full: bool,
     transitions: usize,
+    kept: usize,
     blobs: Vec<NewBlob>,
     overlay: Arc<Overlay>,
 }
@@ -95,6 +96,7 @@ impl<'a, 'w> Work<'a, 'w> {
             events: Vec::new(),
             full: false,
             transitions: 0,
+            kept: 0,
             blobs: Vec::new(),
             overlay: Arc::new(overlay),
         }
@@ -150,7 +152,7 @@ impl<'a, 'w> Work<'a, 'w> {
     /// Counts a transition; `false` when the turn has made as many as it may. Only what is asked for is counted, so
     /// that a turn which stops here has something left to do in the next one.
     pub(super) fn spend(&mut self) -> bool {
-        self.full = self.transitions >= limits::TURN_TRANSITIONS;
+        self.full = self.transitions >= limits::TURN_TRANSITIONS || self.kept >= limits::TURN_BYTES;
         self.transitions += 1;
         !self.full
     }
@@ -162,30 +164,62 @@ impl<'a, 'w> Work<'a, 'w> {
     }
 
     /// The value as the log keeps it: large ones become blobs of the store's table.
-    pub(super) fn keep(&mut self, value: Value) -> Data {
+    ///
+    /// # Errors
+    /// The value is deeper or larger than the log takes.
+    pub(super) fn keep(&mut self, value: Value) -> Result<Data, Failure> {
+        if canonical::deeper_than(&value, limits::VALUE_NESTING) {
+            let message = format!("a value is nested deeper than {}", limits::VALUE_NESTING);
+            return Err(Failure::certain(Code::LimitExceeded, message));
+        }
         let text = canonical::to_vec(&value);
+        self.kept += text.len();
         if text.len() <= limits::INLINE_BYTES {
-            return Data::from(value);
+            return Ok(Data::from(value));
+        }
+        if text.len() > limits::BLOB_TABLE_BYTES {
+            let message = format!("a value is above {} bytes", limits::BLOB_TABLE_BYTES);
+            return Err(Failure::certain(Code::LimitExceeded, message));
         }
         let address = blob_address(self.world.salt, &text);
-        let value = Arc::new(value);
+        // What later expressions see is what the blob gives back, not what it was made from: the canonical text has
+        // one form for 1 and 1.0.
+        let value: Arc<Value> = Arc::new(serde_json::from_slice(&text).unwrap_or(value));
         let mut own = self.overlay.own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.insert(address, Arc::clone(&value)).is_none() {
             self.blobs.push(NewBlob { address, bytes: Bytes::from(text), value });
         }
-        Data::Blob(address)
+        Ok(Data::Blob(address))
     }
 
-    /// A value of the state as the log keeps it, gathered if it must be.
-    pub(super) fn keep_val(&mut self, val: &Val) -> Step<Data> {
-        match val {
-            Val::Data(data) => Ok(data.clone()),
-            Val::List(_) | Val::Object(_) => {
-                let mut missing = Vec::new();
-                let value = val.to_json(&|blob| self.overlay.value(blob), &mut missing);
-                if missing.is_empty() { Ok(self.keep(value)) } else { Err(Stop::Need(missing)) }
-            }
+    /// A value that somebody sends, as the log keeps it.
+    pub(super) fn take_in(&mut self, data: &Data) -> Step<Data> {
+        match data {
+            Data::Blob(_) => Ok(data.clone()),
+            Data::Json(value) => self.keep(Value::clone(value)).map_err(|failure| {
+                Problem::new(failure.code, failure.message).next("send less, or a reference").into()
+            }),
         }
+    }
+
+    /// A value of the state as the log keeps it, gathered if it must be. One that is too large to be gathered is
+    /// told by its size: its parts are in the log already.
+    pub(super) fn keep_val(&mut self, val: &Val) -> Step<Data> {
+        if let Val::Data(data) = val {
+            return Ok(data.clone());
+        }
+        let too_large = |bytes: u64| Data::from(json!({ "truncated": true, "bytes": bytes }));
+        let bytes = val.blob_bytes();
+        if bytes > limits::BLOB_TABLE_BYTES as u64 {
+            return Ok(too_large(bytes));
+        }
+        let mut missing = Vec::new();
+        let value = val.to_json(&|blob| self.overlay.value(blob), &mut missing);
+        if !missing.is_empty() {
+            return Err(Stop::Need(missing));
+        }
+        let bytes = canonical::to_vec(&value).len() as u64;
+        Ok(self.keep(value).unwrap_or_else(|_| too_large(bytes)))
     }
 
     /// The value of data, from the blobs at hand if it must be.

@@ -125,9 +125,7 @@ impl Expr {
 
     /// Whether it asks if something is defined, so that a missing name is an answer and not a mistake.
     pub(crate) fn asks_defined(&self) -> bool {
-        ["is defined", "is undefined", "is not defined", "default(", "d("]
-            .iter()
-            .any(|phrase| self.0.source.contains(phrase))
+        asks_defined(&self.0.source)
     }
 }
 
@@ -322,6 +320,16 @@ impl Template {
             _ => {}
         }
     }
+}
+
+/// Whether a source asks if something is defined: a test, or the filter `default` (`d` for short) as a word.
+pub(crate) fn asks_defined(source: &str) -> bool {
+    let tests = ["is defined", "is undefined", "is not defined", "is not undefined"];
+    let word_before = |at: usize| {
+        source[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_')
+    };
+    let filter = |name: &str| source.match_indices(name).any(|(at, _)| !word_before(at));
+    tests.iter().any(|test| source.contains(test)) || filter("default(") || filter("d(")
 }
 
 pub(crate) fn escape_pointer(key: &str) -> String {

@@ -9,7 +9,7 @@ use aura_core::task::{SecretPart, SecretSlot};
 use minijinja::Value as Shown;
 use serde_json::{Map, Value};
 
-use super::compile::{ENVIRONMENT, Expr, Part, Template, escape_pointer, explain};
+use super::compile::{ENVIRONMENT, Expr, Part, Template, asks_defined, escape_pointer, explain};
 use super::context::Context;
 use super::json::to_json;
 
@@ -161,9 +161,8 @@ fn block(source: &Arc<str>, context: &Context) -> Result<String, EvalError> {
         return Err(EvalError::Need(seen.needs.into_iter().collect()));
     }
     let text = result.map_err(|e| EvalError::invalid(format!("in the text: {}", explain(&e))))?;
-    let asks = ["is defined", "is undefined", "is not defined", "default("];
     match seen.missing.first() {
-        Some(path) if !asks.iter().any(|phrase| source.contains(phrase)) => {
+        Some(path) if !asks_defined(source) => {
             Err(EvalError::invalid(format!("in the text: '{path}' is not defined")))
         }
         _ => Ok(text),

@@ -151,14 +151,14 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         EventBody::ToolCompleted(data) => return succeeded(run, step, &data.output),
         EventBody::ToolFailed(data) => {
             let task = task_mut(run, step)?;
+            // A failure settles its own attempt only: doubt about an earlier one stays.
             task.phase = TaskPhase::Failed;
-            task.doubtful = false;
             task.error = Some(data.error.clone());
             run.timers.clear(step, Purpose::Attempt);
         }
         EventBody::EffectUnknown(data) => {
             doubted(task_mut(run, step)?, data);
-            run.timers.clear(step, Purpose::Attempt);
+            stop_attempts(run, step);
         }
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
         EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
@@ -191,11 +191,16 @@ fn doubted(task: &mut Task, data: &EffectUnknown) {
     };
 }
 
-fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
-    run.tasks.remove_mut(step).then_some(())?;
+/// Neither the end of an attempt nor the start of the next is awaited any more.
+fn stop_attempts(run: &mut Run, step: &StepPath) {
     for purpose in [Purpose::Attempt, Purpose::Retry] {
         run.timers.clear(step, purpose);
     }
+}
+
+fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
+    run.tasks.remove_mut(step).then_some(())?;
+    stop_attempts(run, step);
     run.node_mut(step)?.outcome = Some(output.clone());
     Some(())
 }
@@ -206,11 +211,17 @@ fn resolved(run: &mut Run, step: &StepPath, outcome: &Settlement) -> Option<()> 
         Settlement::Failed(error) => Some(error.clone()),
         Settlement::Retry => None,
     };
-    run.timers.clear(step, Purpose::Attempt);
+    stop_attempts(run, step);
     let task = task_mut(run, step)?;
     task.doubtful = false;
     task.recoveries = 0;
-    task.phase = if error.is_some() { TaskPhase::Failed } else { TaskPhase::Ready };
+    if error.is_some() {
+        task.phase = TaskPhase::Failed;
+    } else {
+        // A number of its own, so that a late outcome of the attempt in doubt is not taken for that of the next.
+        task.phase = TaskPhase::Ready;
+        task.attempt += 1;
+    }
     task.error = error;
     Some(())
 }

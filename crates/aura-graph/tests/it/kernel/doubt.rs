@@ -179,3 +179,38 @@ fn a_step_may_fail_instead_of_asking() {
     crash(&mut bench);
     insta::assert_snapshot!(bench.history());
 }
+
+#[test]
+fn a_certain_failure_does_not_erase_doubt_about_an_earlier_attempt() {
+    let mut bench = one("idempotent");
+    bench.fail("a", doubtful(Code::NetworkError));
+    bench.fire();
+    bench.fail("a", certain(Code::Conflict));
+    assert_eq!(bench.run.in_doubt().count(), 1, "{}", bench.history());
+}
+
+#[test]
+fn an_effect_that_parks_in_its_wait_is_not_sent_again_by_itself() {
+    let source =
+        "flow: late\nnodes:\n  - { id: a, tool: sim.idempotent, with: {}, deadline: 1s }\n";
+    let mut bench = Bench::new(source, json!({}));
+    bench.fail("a", doubtful(Code::NetworkError));
+    bench.fire();
+    assert_eq!(bench.run.in_doubt().count(), 1, "{}", bench.history());
+    assert!(bench.run.timers.first().is_none(), "a wait is left behind");
+}
+
+#[test]
+fn another_try_after_settling_has_a_number_of_its_own() {
+    let mut bench = one("irreversible");
+    let first = bench.outcome("a", succeeded(json!("first")));
+    crash(&mut bench);
+    bench.slots = 0;
+    let said = settle(&bench, Settlement::Retry);
+    bench.give(said);
+    bench.slots = 1;
+    bench.give(Input::Granted { steps: vec!["a".into()] });
+    bench.nothing(&first);
+    bench.succeed("a", json!("second"));
+    assert!(bench.history().ends_with("run.completed \"second\"\n--\n"), "{}", bench.history());
+}

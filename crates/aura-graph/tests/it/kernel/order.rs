@@ -173,3 +173,52 @@ output: $vars.length
     bench.give(input);
     assert!(bench.history().ends_with("run.completed 70000\n--\n"));
 }
+
+#[test]
+fn another_input_does_not_make_a_long_turn_forget_its_rest() {
+    let source = r#"
+flow: both
+nodes:
+  - id: p
+    parallel:
+      branches:
+        a: [{ id: t, tool: sim.pure, with: {} }]
+        l: [{ id: l, loop: { times: 600, do: [{ id: s, set: { n: $loop.index } }] } }]
+output: $vars.n
+"#;
+    let mut bench = Bench::new(source, json!({}));
+    assert!(bench.run.more);
+    bench.succeed("p[a]/t", json!(null));
+    while bench.run.more {
+        bench.give(Input::Continue);
+    }
+    assert!(bench.history().ends_with("run.completed 599\n--\n"), "{:?}", bench.run.status());
+}
+
+#[test]
+fn a_large_value_has_one_form_in_memory_and_in_the_store() {
+    let source = r#"
+flow: one
+nodes:
+  - { id: a, set: { big: { text: "{{ 'x' * 70000 }}", n: "{{ 2 / 2 }}" } } }
+  - { id: b, set: { n: $vars.big.n } }
+output: $vars.n
+"#;
+    let bench = Bench::new(source, json!({}));
+    assert!(bench.history().ends_with("run.completed 1\n--\n"), "{}", bench.history());
+}
+
+#[test]
+fn only_a_question_about_it_forgives_a_missing_name() {
+    let flow = |expression: &str| {
+        let source = format!(
+            "flow: ask\nnodes: [{{ id: a, set: {{ x: \"{{{{ {expression} }}}}\" }} }}]\noutput: $vars.x\n"
+        );
+        let bench = Bench::new(&source, json!({}));
+        bench.history().lines().rev().nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(flow("[input.typo, 1.5 | round(1)]"), "run.failed INVALID_INPUT");
+    assert_eq!(flow("input.typo | default(3)"), "run.completed 3");
+    assert_eq!(flow("input.typo|d(3)"), "run.completed 3");
+    assert_eq!(flow("input.typo is defined"), "run.completed false");
+}

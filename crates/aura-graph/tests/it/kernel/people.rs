@@ -139,3 +139,95 @@ fn no_and_nothing_both_fail_the_approval() {
     expired.fire();
     insta::assert_snapshot!("expired", expired.history());
 }
+
+#[test]
+fn one_approval_covers_one_visit() {
+    let source = r#"
+flow: twice
+nodes:
+  - { id: ask, approval: { of: pay } }
+  - { id: pay, tool: sim.irreversible, with: { amount: 40 } }
+  - { id: check, tool: sim.pure, with: {}, next: [{ when: "{{ steps.check.visit < 2 }}", to: pay }] }
+"#;
+    let mut bench = Bench::new(source, json!({}));
+    bench.give(answer("ask", ApprovalVerdict::Granted));
+    bench.succeed("pay", json!(null));
+    bench.succeed("check", json!(null));
+    assert!(bench.history().ends_with("run.failed APPROVAL_MISMATCH\n--\n"), "{}", bench.history());
+}
+
+#[test]
+fn what_was_not_approved_does_not_run_even_where_the_flow_goes_on() {
+    let source = r#"
+flow: denied
+nodes:
+  - { id: ask, approval: { of: pay }, on_error: continue }
+  - { id: pay, tool: sim.irreversible, with: { amount: 40 } }
+"#;
+    let mut bench = Bench::new(source, json!({}));
+    bench.give(answer("ask", ApprovalVerdict::Denied));
+    assert!(bench.history().ends_with("run.failed APPROVAL_DENIED\n--\n"), "{}", bench.history());
+}
+
+#[test]
+fn an_expired_approval_can_not_be_granted() {
+    let mut bench = Bench::new(PAYS, json!({ "amount": 40 }));
+    bench.now = bench.now.plus(3_600_000);
+    let refused = bench.refused(&answer("ask", ApprovalVerdict::Granted));
+    assert_eq!(refused.code, Code::ApprovalExpired);
+}
+
+#[test]
+fn a_signal_passes_over_a_wait_that_stops() {
+    let source = r#"
+flow: stops
+nodes:
+  - id: p
+    parallel:
+      branches:
+        a:
+          - id: inner
+            on_error: continue
+            parallel:
+              branches:
+                acts: [{ id: t, tool: sim.irreversible, with: {} }]
+                fails: [{ id: t, tool: sim.pure, with: {} }]
+                waits: [{ id: w, wait: { signal: go } }]
+        b: [{ id: w, wait: { signal: go } }]
+output: $steps.p.output
+"#;
+    let mut bench = Bench::new(source, json!({}));
+    bench.fail("p[a]/inner[fails]/t", aura_core::Failure::certain(Code::NotFound, "no"));
+    bench.give(signal("1", "go", 7));
+    bench.succeed("p[a]/inner[acts]/t", json!(null));
+    assert!(
+        bench.history().ends_with("run.completed {\"a\":null,\"b\":7}\n--\n"),
+        "{}",
+        bench.history()
+    );
+}
+
+#[test]
+fn what_is_sent_is_bounded_whoever_sends_it() {
+    let bench = Bench::new(WAITS, json!({}));
+    let large = Input::Signal {
+        id: "1".to_owned(),
+        name: "go".to_owned(),
+        payload: Data::from(json!("x".repeat(limits::BLOB_TABLE_BYTES))),
+        actor: "me".to_owned(),
+    };
+    assert_eq!(bench.refused(&large).code, Code::LimitExceeded);
+    let mut deep = json!(1);
+    for _ in 0..=limits::VALUE_NESTING {
+        deep = json!([deep]);
+    }
+    let deep = Input::Signal {
+        id: "1".to_owned(),
+        name: "go".to_owned(),
+        payload: Data::from(deep),
+        actor: "me".to_owned(),
+    };
+    assert_eq!(bench.refused(&deep).code, Code::LimitExceeded);
+    let long = signal("1", &"n".repeat(limits::NAME_BYTES + 1), 1);
+    assert_eq!(bench.refused(&long).code, Code::LimitExceeded);
+}
