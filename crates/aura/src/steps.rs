@@ -14,6 +14,8 @@ use crate::output::{Output, Tone, plain};
 
 /// Steps that are kept; later ones are counted.
 const KEPT: usize = 10_000;
+/// Steps that failed after that and are kept as well.
+const FAILURES: usize = 1_000;
 /// Bodies of a map or loop that are drawn; of the others those that did not end well.
 const BODIES: usize = 8;
 /// Lines of the drawing.
@@ -55,7 +57,7 @@ impl Steps {
         let Some(path) = &event.step else { return };
         match &event.body {
             EventBody::StepStarted(data) => {
-                let Some(step) = self.reach(path, at) else { return };
+                let Some(step) = self.reach(path, at, KEPT) else { return };
                 step.what = describe::work(&data.work);
                 if let Work::Task(spec) = &data.work {
                     step.what.clone_from(&spec.tool);
@@ -77,7 +79,7 @@ impl Steps {
                 let known = self.places.get(path).copied();
                 let step = match known {
                     Some(place) => &mut self.all[place],
-                    None if ends => match self.reach(path, at) {
+                    None if ends => match self.reach_end(path, at, body) {
                         Some(step) => step,
                         None => return,
                     },
@@ -88,18 +90,28 @@ impl Steps {
         }
     }
 
+    /// The step of a path that ends without having been seen to start.
+    fn reach_end(&mut self, path: &StepPath, at: Millis, ends: &EventBody) -> Option<&mut Step> {
+        match ends {
+            // Kept beyond the others, for it may be the reason for all that follows.
+            EventBody::StepFailed(_) => self.reach(path, at, KEPT + FAILURES),
+            EventBody::StepCompleted(_) if self.all.len() >= KEPT => None,
+            _ => self.reach(path, at, KEPT),
+        }
+    }
+
     /// The step of a path, made where it is new; `None` where no more are kept.
-    fn reach(&mut self, path: &StepPath, at: Millis) -> Option<&mut Step> {
+    fn reach(&mut self, path: &StepPath, at: Millis, room: usize) -> Option<&mut Step> {
         if let Some(place) = self.places.get(path) {
             return self.all.get_mut(*place);
         }
-        if self.all.len() >= KEPT {
+        if self.all.len() >= room {
             self.omitted += u64::from(!path.is_body());
             return None;
         }
         let above = path.parent().filter(|above| !above.is_root());
         if let Some(above) = &above {
-            self.reach(above, at)?;
+            self.reach(above, at, room)?;
         }
         let place = self.all.len();
         let step = Step {
