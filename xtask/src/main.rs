@@ -70,11 +70,14 @@ enum Command {
     },
     /// Runs what takes too long, or needs too much network, for every change.
     Nightly,
-    /// Measures what one durable write costs in a directory.
+    /// Measures the disk, and W1 beside it.
     Bench {
-        /// The directory to measure in; it must lie on the disk in question.
-        #[arg(long, value_name = "DIR", default_value = ".")]
-        dir: PathBuf,
+        /// The folder to measure in; the target folder if absent. It must be on a disk.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Seconds for each level of concurrency.
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        seconds: u64,
     },
 }
 
@@ -98,6 +101,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo::run(&workspace),
         Command::Crash { rounds, seed } => crash::run(&workspace, rounds, seed),
         Command::Nightly => nightly::run(&workspace),
-        Command::Bench { dir } => bench::run(&dir),
+        Command::Bench { dir, seconds } => {
+            let dir = dir.unwrap_or_else(|| workspace.target.clone());
+            bench::run(&workspace, &dir, seconds)
+        }
     }
 }

@@ -89,7 +89,9 @@ impl Bench {
                 (std::mem::take(&mut inner.units), std::mem::take(&mut inner.released))
             };
             let quiet = units.is_empty() && released.is_empty();
-            released.into_iter().for_each(|message| self.shard.deliver(message));
+            for message in released {
+                self.shard.deliver(message);
+            }
             for unit in units {
                 let result = self.store.append(&unit.group).map(|_| ());
                 self.shard.deliver(Message::Durable { group: unit.number, result });
@@ -239,13 +241,13 @@ fn what_is_too_large_harms_nobody_else() {
 #[test]
 fn thousands_of_open_tasks_are_recovered() {
     let mut bench = Bench::new(2);
-    let branches: String = (0..5)
-        .map(|n| format!("        b{n}: [{{ id: m, map: {{ items: \"{{{{ range(1000) | list }}}}\", concurrency: 1000, do: [{{ id: t, tool: sim.pure, with: {{}} }}] }} }}]\n"))
-        .collect();
-    let run = bench.start(
-        1,
-        &format!("flow: wide\nnodes:\n  - id: p\n    parallel:\n      branches:\n{branches}"),
-    );
+    let mut source = "flow: wide\nnodes:\n  - id: p\n    parallel:\n      branches:\n".to_owned();
+    for branch in ["a", "b", "c", "d", "e"] {
+        source.push_str("        ");
+        source.push_str(branch);
+        source.push_str(": [{ id: m, map: { items: \"{{ range(1000) | list }}\", concurrency: 1000, do: [{ id: t, tool: sim.pure, with: {} }] } }]\n");
+    }
+    let run = bench.start(1, &source);
     assert_eq!(bench.tasks().len(), 5_000);
     let mut bench = Bench::over(Arc::clone(&bench.store), 2);
     bench.shard.deliver(Message::Perform { run, reply: Box::new(|_| ()) });

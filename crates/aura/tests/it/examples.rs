@@ -2,6 +2,7 @@
 
 mod links;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -52,7 +53,7 @@ fn regex_text(path: &std::path::Path) -> String {
 #[test]
 fn a_handbook_with_links_of_every_kind() {
     let place = Place::new();
-    let address = links::serve(String::new()).to_string();
+    let address = links::serve("").to_string();
     let document = text("fixtures/documents/handbook.md").replace("links.test", &address);
     place.file("handbook.md", &document);
     let input = json!({ "path": "handbook.md", "output": "briefs/handbook.md" });
@@ -63,7 +64,7 @@ fn a_handbook_with_links_of_every_kind() {
 #[test]
 fn a_page_of_the_web() {
     let place = Place::new();
-    let address = links::serve(text("fixtures/documents/page.html")).to_string();
+    let address = links::serve(&text("fixtures/documents/page.html")).to_string();
     let input = json!({ "url": format!("http://{address}/page"), "max_links": 2 });
     let told = brief(&place, &input, &address);
     golden!(place, "document-brief-html", told);
@@ -139,12 +140,13 @@ fn run_page(place: &Place, page: &str) -> String {
         place.file("flow.yaml", &source);
         place.aura(&["validate", "flow.yaml"]).exits(0);
         if needs_others(&source) {
-            told.push_str(&format!("{name}: loads\n"));
+            told.push_str(&name);
+            told.push_str(": loads\n");
             continue;
         }
         let input = input(&name).to_string();
         let ended = place.aura(&["run", "flow.yaml", "--input", &input, "--json"]).exits(0);
-        told.push_str(&format!("{name}: {}\n", ended.json()["output"]));
+        let _ = writeln!(told, "{name}: {}", ended.json()["output"]);
     }
     told
 }

@@ -176,7 +176,7 @@ output: $vars.length
 
 #[test]
 fn another_input_does_not_make_a_long_turn_forget_its_rest() {
-    let source = r#"
+    let source = r"
 flow: both
 nodes:
   - id: p
@@ -185,7 +185,7 @@ nodes:
         a: [{ id: t, tool: sim.pure, with: {} }]
         l: [{ id: l, loop: { times: 600, do: [{ id: s, set: { n: $loop.index } }] } }]
 output: $vars.n
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     assert!(bench.run.more);
     bench.succeed("p[a]/t", json!(null));

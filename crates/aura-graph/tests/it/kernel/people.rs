@@ -158,12 +158,12 @@ nodes:
 
 #[test]
 fn what_was_not_approved_does_not_run_even_where_the_flow_goes_on() {
-    let source = r#"
+    let source = r"
 flow: denied
 nodes:
   - { id: ask, approval: { of: pay }, on_error: continue }
   - { id: pay, tool: sim.irreversible, with: { amount: 40 } }
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     bench.give(answer("ask", ApprovalVerdict::Denied));
     assert!(bench.history().ends_with("run.failed APPROVAL_DENIED\n--\n"), "{}", bench.history());
@@ -179,7 +179,7 @@ fn an_expired_approval_can_not_be_granted() {
 
 #[test]
 fn a_signal_passes_over_a_wait_that_stops() {
-    let source = r#"
+    let source = r"
 flow: stops
 nodes:
   - id: p
@@ -195,7 +195,7 @@ nodes:
                 waits: [{ id: w, wait: { signal: go } }]
         b: [{ id: w, wait: { signal: go } }]
 output: $steps.p.output
-"#;
+";
     let mut bench = Bench::new(source, json!({}));
     bench.fail("p[a]/inner[fails]/t", aura_core::Failure::certain(Code::NotFound, "no"));
     bench.give(signal("1", "go", 7));

@@ -13,7 +13,7 @@ use axum::routing::{any, get};
 const SLOW: Duration = Duration::from_millis(300);
 
 /// Starts it on a free port; it lives as long as the test.
-pub(super) fn serve(page: String) -> SocketAddr {
+pub(super) fn serve(page: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     listener.set_nonblocking(true).expect("a socket for tokio");
