@@ -15,7 +15,7 @@ struct Generated {
 }
 
 /// Every generated file of the repository.
-const FILES: &[Generated] = &[];
+const FILES: &[Generated] = &[Generated { path: "schemas/flow.schema.json", command: &["schema"] }];
 
 /// Writes the files anew, or only checks them.
 pub(crate) fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
