@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aura_core::commit::{Cause, StoredCommit};
-use aura_core::event::{Event, EventBody, Settlement};
+use aura_core::event::{Doubt, Event, EventBody, Settlement};
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input, Outcome};
 use aura_core::path::StepPath;
@@ -145,7 +145,7 @@ fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {
 fn unknown_of(events: &[Event]) -> Option<Input> {
     let first = events.first()?;
     let EventBody::EffectUnknown(data) = &first.body else { return None };
-    if let Some(error) = &data.error {
+    if let Some(error) = data.error.as_ref().filter(|_| data.doubt != Doubt::Crash) {
         return Some(Input::Outcome(Outcome {
             step: first.step.clone()?,
             attempt: first.attempt?,
@@ -156,8 +156,7 @@ fn unknown_of(events: &[Event]) -> Option<Input> {
             },
         }));
     }
-    let unknown =
-        |event: &&Event| matches!(&event.body, EventBody::EffectUnknown(d) if d.error.is_none());
+    let unknown = |event: &&Event| matches!(&event.body, EventBody::EffectUnknown(d) if d.doubt == Doubt::Crash);
     let steps = events.iter().take_while(unknown).filter_map(|event| event.step.clone());
     Some(Input::Unknown { steps: steps.collect(), doubt: data.doubt })
 }

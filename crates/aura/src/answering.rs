@@ -38,7 +38,8 @@ pub(crate) enum Answering {
 /// A person at the terminal, and the question that is open.
 #[derive(Debug)]
 pub(crate) struct Person {
-    lines: Receiver<String>,
+    /// What the person types; nobody listens before the first question.
+    lines: Option<Receiver<String>>,
     open: Option<Question>,
     /// Questions that the person left for later.
     later: BTreeSet<(StepPath, Hash)>,
@@ -62,15 +63,7 @@ impl Answering {
         if !terminal || context.out.json || context.quiet {
             return Self::Nobody;
         }
-        let (tell, lines) = channel();
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self::Person(Person { lines, open: None, later: BTreeSet::new() })
+        Self::Person(Person { lines: None, open: None, later: BTreeSet::new() })
     }
 
     /// Whether a question is open on the screen.
@@ -119,6 +112,26 @@ impl Answering {
     }
 }
 
+/// Passes on the lines that the person types.
+fn listen() -> Receiver<String> {
+    let (tell, lines) = channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Whether the terminal listens to this process. One that was sent to the background (`aura run … &`) would be
+/// stopped as soon as it read a line.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stdin())
+        .is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
 impl Person {
     fn turn(
         &mut self,
@@ -132,11 +145,12 @@ impl Person {
             let (step, asked) = (step.clone(), Arc::clone(asked));
             view.clear(context);
             // What was typed before the question was seen is no answer to it.
-            while self.lines.try_recv().is_ok() {}
+            let lines = self.lines.get_or_insert_with(listen);
+            while lines.try_recv().is_ok() {}
             show(context, &step, &asked);
             self.open = Some(Question { step, action: asked.action, verdict: None });
         }
-        let line = match self.lines.try_recv() {
+        let line = match self.lines.get_or_insert_with(listen).try_recv() {
             Ok(line) => line,
             Err(TryRecvError::Empty) => return Ok(true),
             // Nobody can type any more; the question stays for another terminal.
@@ -149,6 +163,9 @@ impl Person {
 
     /// A question that is not on the screen yet, and that the person did not leave for later.
     fn due<'a>(&self, run: &'a Run) -> Option<(&'a StepPath, &'a Arc<ApprovalRequested>)> {
+        if !in_foreground() {
+            return None;
+        }
         let left = |(step, asked): &(&StepPath, &Arc<ApprovalRequested>)| {
             self.later.contains(&((*step).clone(), asked.action))
         };

@@ -50,7 +50,7 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
             what: format!("effect {key} at {step}: nobody knows whether {tool} happened"),
             command: format!("aura effects settle {key} --succeeded --output JSON"),
             others: vec![
-                format!("aura effects settle {key} --failed --message TEXT"),
+                format!("aura effects settle {key} --failed --reason TEXT"),
                 format!("aura effects settle {key} --retry"),
             ],
         });

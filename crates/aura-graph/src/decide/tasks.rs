@@ -312,19 +312,25 @@ impl Work<'_, '_> {
                 continue;
             }
             let parked = !self.repeatable(&task);
+            let worn_out = task.recoveries + 1 >= limits::TASK_RECOVERIES;
+            let error = worn_out.then(|| {
+                let times = limits::TASK_RECOVERIES;
+                let message = format!("the process ended {times} times while this was under way");
+                Failure::in_doubt(Code::LimitExceeded, message).of_attempt(task.attempt)
+            });
             let data = EffectUnknown {
                 call: task.spec.call,
                 doubt,
                 parked,
-                error: None,
+                error: error.clone(),
                 retry_after_ms: None,
             };
             self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(data))?;
-            doubted.push((step.clone(), task, parked));
+            doubted.push((step.clone(), task, parked, error));
         }
-        for (step, task, parked) in doubted {
+        for (step, task, parked, error) in doubted {
             if parked {
-                self.park(&step, &task, None)?;
+                self.park(&step, &task, error)?;
             } else if task.spec.class == EffectClass::Pure {
                 self.open.push(step);
             } else {
