@@ -1,5 +1,4 @@
 //! Values: their canonical form, and the parser's settings on which it rests.
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use aura_core::canonical::{ingest, to_string};
 use aura_core::limits::VALUE_NESTING;
