@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::aura::{self, Place, Ran};
+use crate::support::{Ended, Place, files, until};
 
 const HELLO: &str = "flow: hello\nnodes:\n  - { id: a, tool: echo, with: { value: hi } }\n";
 
@@ -12,19 +12,26 @@ const HELLO: &str = "flow: hello\nnodes:\n  - { id: a, tool: echo, with: { value
 const LARGE: &str = "flow: large\nnodes:\n  - { id: a, tool: echo, with: { value: \"{{ 'x' * 100000 }}\" } }\noutput: $steps.a.output\n";
 
 fn run(place: &Place, source: &str) -> String {
-    place.write("flow.yaml", source);
-    let ran = place.aura(&["run", "flow.yaml", "--json"]).ends(0);
+    place.file("flow.yaml", source);
+    let ran = place.aura(&["run", "flow.yaml", "--json"]).exits(0);
     ran.json()["run_id"].as_str().unwrap().to_owned()
 }
 
 /// The fault is told with its code, and the code has a page.
 #[track_caller]
-fn told(ran: &Ran, code: &str, exit: i32) {
-    let said = format!("{}{}", ran.stdout(), ran.stderr());
+fn told(ran: &Ended, code: &str, exit: i32) {
+    let said = format!("{}{}", ran.out, ran.err);
     assert!(said.contains(code), "no {code} in: {said}");
-    assert_eq!(ran.code(), exit, "{said}");
-    let page = Place::new().aura(&["explain", code]).ends(0);
-    assert!(page.stdout().contains(code), "{}", page.stdout());
+    assert_eq!(ran.code, Some(exit), "{said}");
+    let page = Place::new().aura(&["explain", code]).exits(0);
+    assert!(page.out.contains(code), "{}", page.out);
+}
+
+/// Runs the binary over another data directory.
+fn at(place: &Place, data: &Path, args: &[&str]) -> Ended {
+    let mut all = vec!["--data-dir", data.to_str().unwrap()];
+    all.extend(args);
+    place.aura(&all)
 }
 
 fn database(data: &Path) -> std::path::PathBuf {
@@ -53,7 +60,7 @@ fn a_store_that_is_something_else_is_told() {
         b"not a database, but somebody's notes, long enough to be read",
     )
     .unwrap();
-    place.write("flow.yaml", HELLO);
+    place.file("flow.yaml", HELLO);
     told(&place.aura(&["run", "flow.yaml"]), "STORE_CORRUPT", 4);
 }
 
@@ -72,10 +79,10 @@ fn a_damaged_commit_is_found_and_other_runs_go_on() {
     told(&place.aura(&["replay", &first, "--verify"]), "CHAIN_BROKEN", 1);
     let check = place.aura(&["store", "check"]);
     told(&check, "CHAIN_BROKEN", 1);
-    let said = check.stdout() + &check.stderr();
+    let said = check.out.clone() + &check.err;
     assert!(said.contains(&first), "{said}");
     assert!(!said.contains(&second), "{said}");
-    place.aura(&["replay", &second, "--verify"]).ends(0);
+    place.aura(&["replay", &second, "--verify"]).exits(0);
     run(&place, HELLO);
 }
 
@@ -85,21 +92,21 @@ fn a_damaged_blob_is_found() {
     let id = run(&place, LARGE);
     let blobs = files(&place.data().join("blobs"));
     assert_eq!(blobs.len(), 1, "{blobs:?}");
-    fs::write(&blobs[0], b"something else").unwrap();
+    fs::write(&blobs[0].0, b"something else").unwrap();
     told(&place.aura(&["store", "check"]), "BLOB_CORRUPT", 1);
     let shown = place.aura(&["show", &id]);
-    assert_eq!(shown.code(), 0, "a run can be shown without its blobs: {}", shown.stderr());
+    assert_eq!(shown.code, Some(0), "a run can be shown without its blobs: {}", shown.err);
 }
 
 #[test]
 fn a_second_owner_is_refused_and_named() {
     let place = Place::new();
-    place.write(
+    place.file(
         "flow.yaml",
         "flow: sleeps\nnodes:\n  - { id: a, wait: { signal: go, timeout: 1h } }\n",
     );
     let mut owner = place.command(&["run", "flow.yaml"]).spawn().unwrap();
-    until(|| aura_pid(&place) == Some(owner.id()));
+    until("an owner", || aura_pid(&place) == Some(owner.id()));
     let opened = aura_store::open(&place.data(), aura_store::Access::Owner);
     let problem = opened.expect_err("a refusal");
     assert_eq!(problem.code.as_str(), "STORE_OWNED");
@@ -143,12 +150,11 @@ fn a_full_disk_is_told_and_what_was_acknowledged_is_there() {
     let small = Small::new("size=2m");
     let place = Place::new();
     let data = small.0.path().join("data");
-    let flow = place.write("flow.yaml", HELLO);
-    let flow = flow.to_str().unwrap();
+    place.file("flow.yaml", HELLO);
     let mut done = Vec::new();
     let full = loop {
-        let ran = Ran::of(aura::command(&data, &place.work(), &["run", flow, "--json"]));
-        if ran.code() != 0 {
+        let ran = at(&place, &data, &["run", "flow.yaml", "--json"]);
+        if ran.code != Some(0) {
             break ran;
         }
         done.push(ran.json()["run_id"].as_str().unwrap().to_owned());
@@ -161,9 +167,9 @@ fn a_full_disk_is_told_and_what_was_acknowledged_is_there() {
     told(&full, "STORE_FULL", 4);
     fs::remove_file(small.0.path().join("filler")).unwrap();
     for id in &done {
-        Ran::of(aura::command(&data, &place.work(), &["replay", id, "--verify"])).ends(0);
+        at(&place, &data, &["replay", id, "--verify"]).exits(0);
     }
-    Ran::of(aura::command(&data, &place.work(), &["run", flow])).ends(0);
+    at(&place, &data, &["run", "flow.yaml"]).exits(0);
 }
 
 #[test]
@@ -171,37 +177,15 @@ fn a_read_only_directory_is_told_and_can_still_be_read() {
     let small = Small::new("size=8m");
     let place = Place::new();
     let data = small.0.path().join("data");
-    let flow = place.write("flow.yaml", HELLO);
-    let run = ["run", flow.to_str().unwrap(), "--json"];
-    let first = Ran::of(aura::command(&data, &place.work(), &run)).ends(0);
+    place.file("flow.yaml", HELLO);
+    let run = ["run", "flow.yaml", "--json"];
+    let first = at(&place, &data, &run).exits(0);
     small.read_only();
-    told(&Ran::of(aura::command(&data, &place.work(), &run)), "STORE_READ_ONLY", 4);
+    told(&at(&place, &data, &run), "STORE_READ_ONLY", 4);
     let id = first.json()["run_id"].as_str().unwrap().to_owned();
-    Ran::of(aura::command(&data, &place.work(), &["replay", &id, "--verify"])).ends(0);
-}
-
-fn files(dir: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
+    at(&place, &data, &["replay", &id, "--verify"]).exits(0);
 }
 
 fn aura_pid(place: &Place) -> Option<u32> {
     aura_store::owner(&place.data()).map(|owner| owner.pid)
-}
-
-#[track_caller]
-fn until(mut holds: impl FnMut() -> bool) {
-    let begin = std::time::Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it never came to hold");
-        std::thread::yield_now();
-    }
 }

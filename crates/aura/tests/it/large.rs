@@ -3,16 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::aura::Place;
+use crate::support::Place;
 
 #[test]
 fn a_map_of_a_thousand_items_completes_and_streams_its_events() {
     let place = Place::new();
-    place.write(
+    place.file(
         "flow.yaml",
         "flow: many\nnodes:\n  - id: m\n    map: { items: \"{{ range(1000) | list }}\", do: [{ id: h, tool: hash.sha256, with: { value: $item } }] }\noutput: \"{{ steps.m.output | length }}\"\n",
     );
-    let ran = place.aura(&["run", "flow.yaml", "--json"]).ends(0).json();
+    let ran = place.aura(&["run", "flow.yaml", "--json"]).exits(0).json();
     assert_eq!(ran["output"], 1_000);
     let id = ran["run_id"].as_str().unwrap();
     let mut events =
@@ -21,7 +21,7 @@ fn a_map_of_a_thousand_items_completes_and_streams_its_events() {
     let count = lines.map_while(Result::ok).filter(|line| line.starts_with('{')).count();
     assert!(events.wait().unwrap().success());
     assert_eq!(count as u64, ran["events"].as_u64().unwrap());
-    place.aura(&["replay", id, "--verify"]).ends(0);
+    place.aura(&["replay", id, "--verify"]).exits(0);
 }
 
 /// Peak resident memory in KiB of a run of `times` iterations.
@@ -30,7 +30,7 @@ fn peak_kib(times: u32) -> u64 {
     let flow = format!(
         "flow: loop\nnodes:\n  - id: l\n    loop: {{ times: {times}, do: [{{ id: s, tool: bench.noop, with: {{}} }}] }}\noutput: $steps.l.status\n"
     );
-    place.write("flow.yaml", &flow);
+    place.file("flow.yaml", &flow);
     // The peak of a child that has ended can't be had from the standard library, so it is asked while it lives.
     let mut child =
         place.command(&["run", "flow.yaml", "--json"]).stdout(Stdio::piped()).spawn().unwrap();

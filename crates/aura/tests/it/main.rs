@@ -1,7 +1,6 @@
 //! The real binary, from outside.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop where it stands")]
 
-mod aura;
 mod effects;
 mod examples;
 mod faults;
