@@ -1,5 +1,6 @@
 //! From what an expression gives back to JSON.
 
+use aura_core::limits;
 use minijinja::Value as Shown;
 use minijinja::value::ValueKind;
 use serde_json::{Map, Number, Value};
@@ -14,13 +15,19 @@ const DEPTH: usize = 100;
 /// # Errors
 /// Something that JSON has no form for; the text says what.
 pub(crate) fn to_json(shown: &Shown) -> Result<Value, String> {
-    convert(shown, 0)
+    let mut room = limits::VALUE_BYTES;
+    convert(shown, 0, &mut room)
 }
 
-fn convert(shown: &Shown, depth: usize) -> Result<Value, String> {
+/// `room` is what may still be made: a part takes at least a byte, so that a list which exists only as a rule
+/// (`[1] * 100000000`) is refused before it takes memory.
+fn convert(shown: &Shown, depth: usize, room: &mut usize) -> Result<Value, String> {
     if depth > DEPTH {
         return Err(format!("the value is nested deeper than {DEPTH}"));
     }
+    *room = room
+        .checked_sub(shown.as_str().map_or(1, str::len))
+        .ok_or_else(|| format!("the value is above {} bytes", limits::VALUE_BYTES))?;
     if let Some(json) = shown.downcast_object_ref::<Json>() {
         return Ok(json.value().cloned().unwrap_or_default());
     }
@@ -36,14 +43,17 @@ fn convert(shown: &Shown, depth: usize) -> Result<Value, String> {
         }
         ValueKind::Seq | ValueKind::Iterable => {
             let items = shown.try_iter().map_err(|e| super::compile::explain(&e))?;
-            items.map(|item| convert(&item, depth + 1)).collect::<Result<_, _>>().map(Value::Array)
+            items
+                .map(|item| convert(&item, depth + 1, room))
+                .collect::<Result<_, _>>()
+                .map(Value::Array)
         }
         ValueKind::Map => {
             let mut map = Map::new();
             for key in shown.try_iter().map_err(|e| super::compile::explain(&e))? {
                 let value = shown.get_item(&key).map_err(|e| super::compile::explain(&e))?;
                 let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-                map.insert(name, convert(&value, depth + 1)?);
+                map.insert(name, convert(&value, depth + 1, room)?);
             }
             Ok(Value::Object(map))
         }

@@ -222,3 +222,10 @@ fn only_a_question_about_it_forgives_a_missing_name() {
     assert_eq!(flow("input.typo|d(3)"), "run.completed 3");
     assert_eq!(flow("input.typo is defined"), "run.completed false");
 }
+
+#[test]
+fn a_list_that_is_only_a_rule_is_refused_before_it_takes_memory() {
+    let source = "flow: huge\nnodes: [{ id: a, set: { x: \"{{ [1] * 100000000 }}\" } }]\n";
+    let bench = Bench::new(source, json!({}));
+    assert!(bench.history().ends_with("run.failed INVALID_INPUT\n--\n"), "{}", bench.history());
+}
