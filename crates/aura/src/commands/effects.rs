@@ -115,6 +115,8 @@ fn list(context: &Context, args: &List) -> Result<Exit, Problem> {
         let kept = of_run(store, row, if args.in_doubt { 0 } else { room })?;
         let mut entries = kept.doubtful;
         entries.extend(kept.others);
+        // The log has them oldest first, also those of one millisecond.
+        entries.reverse();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.started));
         omitted += if args.in_doubt { 0 } else { kept.omitted };
         found.extend(entries);
