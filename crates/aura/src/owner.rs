@@ -114,8 +114,13 @@ impl Owner {
     pub(crate) fn leave(self, grace: Duration) -> bool {
         let Self { opened, desk, engine, server, runtime } = self;
         desk.closed.store(true, Ordering::SeqCst);
+        let at_work = server.as_ref().map(Server::at_work);
         drop(server);
         let drained = engine.shutdown(grace);
+        // What was taken over the socket and is durable is told, or its sender would send it again.
+        if let Some(at_work) = at_work {
+            at_work.finish(&runtime);
+        }
         drop(desk);
         // Calls that are still running hold the store; they end here, and recovery asks about them.
         runtime.shutdown_timeout(Duration::from_millis(500));

@@ -34,6 +34,10 @@ impl Work<'_, '_> {
         match (input, &self.run.phase) {
             (Input::Start(_), Phase::New) => {}
             (Input::Start(_), _) => return Err(Stop::Nothing),
+            // What came before is answered, also when the run has ended meanwhile.
+            (Input::Signal { id, .. }, _) if self.run.signals.knows(id) => {
+                return Err(Stop::Nothing);
+            }
             (_, Phase::New) => {
                 return Err(Problem::new(Code::RunNotFound, "the run has not started").into());
             }

@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// How long an answer may take to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an owner that leaves waits for the answers that it owes.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Bytes of a socket's path that every platform takes.
 const PATH_BYTES: usize = 100;
 
@@ -30,6 +33,19 @@ const PATH_BYTES: usize = 100;
 pub(crate) struct Server {
     path: PathBuf,
     listening: JoinHandle<()>,
+    at_work: AtWork,
+}
+
+/// Requests that are being answered: each holds a place.
+#[derive(Debug, Clone)]
+pub(crate) struct AtWork(Arc<Semaphore>);
+
+impl AtWork {
+    /// Waits until every request that was taken has its answer, but not for long.
+    pub(crate) fn finish(&self, runtime: &Runtime) {
+        let all = u32::try_from(limits::SOCKET_CLIENTS).unwrap_or(u32::MAX);
+        let _ = runtime.block_on(async { timeout(LAST_WORDS, self.0.acquire_many(all)).await });
+    }
 }
 
 impl Server {
@@ -49,8 +65,14 @@ impl Server {
         let listener = UnixListener::bind(&path).map_err(failed)?;
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&path, private).map_err(failed)?;
-        let listening = runtime.spawn(listen(listener, desk));
-        Ok(Self { path, listening })
+        let at_work = AtWork(Arc::new(Semaphore::new(limits::SOCKET_CLIENTS)));
+        let listening = runtime.spawn(listen(listener, desk, at_work.clone()));
+        Ok(Self { path, listening, at_work })
+    }
+
+    /// The requests that are being answered; they outlive the socket.
+    pub(crate) fn at_work(&self) -> AtWork {
+        self.at_work.clone()
     }
 
     /// Where it is.
@@ -79,15 +101,15 @@ fn path_for(dir: &Path) -> PathBuf {
     folder.join(format!("aura-{name}.sock"))
 }
 
-async fn listen(listener: UnixListener, desk: Arc<Desk>) {
+async fn listen(listener: UnixListener, desk: Arc<Desk>, at_work: AtWork) {
     let places = Arc::new(Semaphore::new(limits::SOCKET_CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = Arc::clone(&desk);
+                let (desk, at_work) = (Arc::clone(&desk), at_work.clone());
                 tokio::spawn(async move {
-                    let _ = serve(stream, desk).await;
+                    let _ = serve(stream, desk, at_work).await;
                     drop(place);
                 });
             }
@@ -100,7 +122,7 @@ async fn listen(listener: UnixListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(mut stream: UnixStream, desk: Arc<Desk>) -> std::io::Result<()> {
+async fn serve(mut stream: UnixStream, desk: Arc<Desk>, at_work: AtWork) -> std::io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut lines = BufReader::new(reading);
     loop {
@@ -110,6 +132,7 @@ async fn serve(mut stream: UnixStream, desk: Arc<Desk>) -> std::io::Result<()> {
             Ok(Ok(1..)) if line.ends_with(b"\n") => {}
             _ => return Ok(()),
         }
+        let Ok(_place) = at_work.0.acquire().await else { return Ok(()) };
         let answer = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => {
                 let desk = Arc::clone(&desk);

@@ -43,6 +43,8 @@ fn signals_are_kept_in_order_and_known_by_their_id() {
     bench.give(signal("2", "go", 1));
     bench.nothing(&signal("2", "go", 1));
     bench.give(signal("3", "go", 2));
+    assert!(bench.run.closed());
+    bench.nothing(&signal("3", "go", 2));
     insta::assert_snapshot!(bench.history());
 }
 
