@@ -9,7 +9,7 @@ const FILE_NOTE: usize = 400;
 /// Beyond this it must be split.
 const FILE_ERROR: usize = 800;
 const CORE: &str = "crates/aura-core/src";
-const CORE_LINES: usize = 3_000;
+const CORE_LINES: usize = 4_000;
 const PORTS: &str = "crates/aura-core/src/ports/";
 const PORT_METHODS: usize = 12;
 const MAP: &str = "ARCHITECTURE.md";
