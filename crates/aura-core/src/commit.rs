@@ -1,9 +1,8 @@
 //! Commits: the unit of the log, and the hash chain over them.
 //!
 //! `hash = SHA-256(previous ‖ header ‖ SHA-256(payload))`, over the bytes as they are stored. The header is binary
-//! and of fixed length; the payload (codec 0) is the JSON text of a [`Payload`].
+//! and of fixed length; the payload (codec 1) is the list of its events in CBOR, see [`crate::cbor`].
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event::Event;
@@ -14,8 +13,11 @@ use crate::time::Millis;
 /// The stored format that this build writes. Format 0 may still change; other builds refuse it.
 pub const FORMAT: u8 = 0;
 
-/// The payload codec that this build writes: JSON text.
-pub const CODEC_JSON: u8 = 0;
+/// The payload codec that this build reads and writes: CBOR with numbered fields.
+pub const CODEC_CBOR: u8 = 1;
+
+/// Bytes that the payload of a common commit has; only what it begins to grow from.
+const USUAL_BYTES: usize = 512;
 
 /// What kind of stream a commit belongs to.
 const KIND_RUN: u8 = 1;
@@ -76,7 +78,7 @@ impl Header {
             Cause::Granted => 1,
             Cause::Continue => 2,
         };
-        out[..5].copy_from_slice(&[FORMAT, CODEC_JSON, KIND_RUN, cause, u8::from(self.more)]);
+        out[..5].copy_from_slice(&[FORMAT, CODEC_CBOR, KIND_RUN, cause, u8::from(self.more)]);
         out[5..21].copy_from_slice(self.tenant.0.as_bytes());
         out[21..37].copy_from_slice(self.run.0.as_bytes());
         out[37..45].copy_from_slice(&self.epoch.to_be_bytes());
@@ -94,7 +96,7 @@ impl Header {
         if bytes.len() != HEADER_BYTES {
             return Err(NotAHeader::Damaged);
         }
-        if bytes[0] != FORMAT || bytes[1] != CODEC_JSON || bytes[2] != KIND_RUN {
+        if bytes[0] != FORMAT || bytes[1] != CODEC_CBOR || bytes[2] != KIND_RUN {
             return Err(NotAHeader::Format(bytes[0]));
         }
         let cause = match bytes[3] {
@@ -129,13 +131,6 @@ impl Header {
             more: bytes[4] == 1,
         })
     }
-}
-
-/// The payload of a commit, codec 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Payload {
-    /// The events; the first ones are the input.
-    pub events: Vec<Event>,
 }
 
 /// A commit as it is stored.
@@ -180,9 +175,10 @@ impl StoredCommit {
     /// Encodes events and links them to the chain.
     ///
     /// # Errors
-    /// Never for events made by a decision; values that JSON can't hold give [`BadCommit::Payload`].
-    pub fn seal(previous: Hash, header: Header, events: Vec<Event>) -> Result<Self, BadCommit> {
-        let payload = serde_json::to_vec(&Payload { events })
+    /// Never: writing to memory can't fail, and every event has a form.
+    pub fn seal(previous: Hash, header: Header, events: &[Event]) -> Result<Self, BadCommit> {
+        let mut payload = Vec::with_capacity(USUAL_BYTES);
+        minicbor::encode(events, &mut payload)
             .map_err(|e| BadCommit::Payload { seq: header.seq, why: e.to_string() })?;
         let hash = link(previous, &header, &payload);
         Ok(Self { header, payload, hash })
@@ -205,15 +201,19 @@ impl StoredCommit {
     /// The events.
     ///
     /// # Errors
-    /// The payload is not one of codec 0, or its events are not as many as the header says.
+    /// The payload is not one of codec 1, or its events are not as many as the header says.
     pub fn events(&self) -> Result<Vec<Event>, BadCommit> {
         let seq = self.header.seq;
-        let payload: Payload = serde_json::from_slice(&self.payload)
-            .map_err(|e| BadCommit::Payload { seq, why: e.to_string() })?;
-        if payload.events.len() as u64 != u64::from(self.header.count) {
+        let mut decoder = minicbor::Decoder::new(&self.payload);
+        let events: Vec<Event> =
+            decoder.decode().map_err(|e| BadCommit::Payload { seq, why: e.to_string() })?;
+        if events.len() as u64 != u64::from(self.header.count) {
             return Err(BadCommit::Payload { seq, why: "wrong number of events".to_owned() });
         }
-        Ok(payload.events)
+        if decoder.position() != self.payload.len() {
+            return Err(BadCommit::Payload { seq, why: "bytes after its events".to_owned() });
+        }
+        Ok(events)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cbor;
 use crate::hash::Hash;
 
 /// The address of a blob: SHA-256(tenant salt ‖ plain bytes), with the length of the plain bytes.
@@ -17,13 +19,16 @@ pub struct BlobRef {
 }
 
 /// A JSON value of the log; cheap to clone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
+#[cbor(flat)]
 pub enum Data {
     /// The value itself.
-    Json(Arc<Value>),
+    #[n(0)]
+    Json(#[cbor(n(0), with = "cbor::value")] Arc<Value>),
     /// The address of its canonical JSON text.
-    Blob(BlobRef),
+    #[n(1)]
+    Blob(#[n(0)] BlobRef),
 }
 
 impl Data {

@@ -2,19 +2,27 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// The declared class of an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode,
+)]
 #[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
 pub enum EffectClass {
     /// Nothing outside, no cost. In doubt: runs again; no intent is recorded.
+    #[n(0)]
     Pure,
     /// Looks, leaves no mark. In doubt: runs again.
+    #[n(1)]
     Read,
     /// The same key gives the same single effect. In doubt: runs again with the same key.
+    #[n(2)]
     Idempotent,
     /// Anything else. In doubt: parks until a person says what happened.
+    #[n(3)]
     Irreversible,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
@@ -141,17 +142,21 @@ impl std::str::FromStr for Code {
 }
 
 /// Why a step, or one attempt of it, failed; flows see it as `steps.X.error`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Failure {
     /// The category.
+    #[n(0)]
     pub code: Code,
     /// What happened, for a person; at most [`crate::limits::MESSAGE_BYTES`] bytes.
+    #[n(1)]
     pub message: String,
     /// Whether it is certain that nothing outside was changed.
+    #[n(2)]
     pub certain: bool,
     /// The attempt that failed, from 1; 0 where no attempt was made.
     #[serde(default)]
+    #[n(3)]
     pub attempt: u32,
 }
 

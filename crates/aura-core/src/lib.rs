@@ -5,6 +5,7 @@
 #![deny(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod canonical;
+pub mod cbor;
 pub mod commit;
 pub mod data;
 pub mod effect;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,63 +15,82 @@ use crate::path::StepPath;
 
 /// A place in a task's arguments where a text with secrets stands. The argument itself is `null` there, so that
 /// substitution never scans texts, and input that looks like a marker stays data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct SecretSlot {
     /// JSON pointer into the arguments.
+    #[n(0)]
     pub pointer: String,
     /// The text, in parts.
+    #[n(1)]
     pub parts: Vec<SecretPart>,
 }
 
 /// A part of a text with secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
+#[cbor(flat)]
 pub enum SecretPart {
     /// Plain text.
-    Text(String),
+    #[n(0)]
+    Text(#[n(0)] String),
     /// The name of a secret; its value never enters the log.
-    Secret(String),
+    #[n(1)]
+    Secret(#[n(0)] String),
 }
 
 /// What a step asks to be done, whole: recovery needs nothing else. Stored in `step.started`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct TaskSpec {
     /// The tool.
+    #[n(0)]
     pub tool: String,
     /// Hash of its definition.
+    #[n(1)]
     pub definition: Hash,
     /// The class that governs doubt.
+    #[n(2)]
     pub class: EffectClass,
     /// Arguments, resolved; `null` where a secret slot stands.
+    #[n(3)]
     pub args: Data,
     /// Texts with secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(4)]
     pub secrets: Vec<SecretSlot>,
     /// Hash of tool, definition and arguments: the same call has the same hash.
+    #[n(5)]
     pub call: Hash,
     /// Idempotency key, the same on every attempt: hash of run, step path and call.
+    #[n(6)]
     pub key: Hash,
     /// Milliseconds that an attempt may take.
+    #[n(7)]
     pub timeout_ms: u64,
     /// Waits between attempts.
+    #[n(8)]
     pub retry: Retry,
     /// What to do with an outcome that stays in doubt.
     #[serde(default, skip_serializing_if = "OnUnknown::is_default")]
+    #[n(9)]
     pub on_unknown: OnUnknown,
     /// Milliseconds from the first intent within which a call that is idempotent by its key is sent again; absent
     /// where the call is idempotent by nature, without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(10)]
     pub key_ttl_ms: Option<u64>,
 }
 
 /// What to do with an effect whose outcome is in doubt and can't be had by trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
 pub enum OnUnknown {
     /// Park until a person settles it.
     #[default]
+    #[n(0)]
     Ask,
     /// Fail the step with `IN_DOUBT`.
+    #[n(1)]
     Fail,
 }
 
@@ -82,15 +102,19 @@ impl OnUnknown {
 }
 
 /// Tries of a step and the waits between them: `initial_ms × factor^(n-1)`, at most `max_ms`, with jitter.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct Retry {
     /// Tries in all, from 1.
+    #[n(0)]
     pub max_attempts: u32,
     /// The first wait.
+    #[n(1)]
     pub initial_ms: u64,
     /// The longest wait.
+    #[n(2)]
     pub max_ms: u64,
     /// Growth of the wait.
+    #[n(3)]
     pub factor: f64,
 }
 
@@ -102,13 +126,15 @@ impl Default for Retry {
 }
 
 /// What the operator who started a run lets its tools reach. Recorded in `run.started`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Permissions {
     /// Absolute folders within which files may be read and written; the first resolves relative paths.
     #[serde(default)]
+    #[n(0)]
     pub roots: Vec<String>,
     /// `HOST` or `HOST:PORT` that may be called although it is a loopback or private address.
     #[serde(default)]
+    #[n(1)]
     pub allow_net: Vec<String>,
 }
 
@@ -148,15 +174,19 @@ impl Success {
 }
 
 /// A lasting thing that a run made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Artifact {
     /// Where it lies: an absolute path or a URL.
+    #[n(0)]
     pub location: String,
     /// Its media type.
+    #[n(1)]
     pub media_type: String,
     /// SHA-256 of its bytes.
+    #[n(2)]
     pub sha256: Hash,
     /// Length in bytes.
+    #[n(3)]
     pub bytes: u64,
 }
 

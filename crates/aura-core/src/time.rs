@@ -2,14 +2,28 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// A point in time, in milliseconds UTC since the Unix epoch.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    Encode,
+    Decode,
 )]
 #[serde(transparent)]
-pub struct Millis(pub i64);
+#[cbor(transparent)]
+pub struct Millis(#[n(0)] pub i64);
 
 impl Millis {
     /// This point moved later by `span_ms` milliseconds, never past the end of time.

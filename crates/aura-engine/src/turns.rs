@@ -164,7 +164,7 @@ impl Shard {
             cause,
             more,
         };
-        let sealed = StoredCommit::seal(stream.head, header, events);
+        let sealed = StoredCommit::seal(stream.head, header, &events);
         let commit = match sealed {
             Ok(commit)
                 if commit.payload.len() <= limits::COMMIT_BYTES

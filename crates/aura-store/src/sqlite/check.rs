@@ -12,7 +12,6 @@ use aura_core::ports::{Health, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::read::{COLUMNS, Raw, run_of, unpack_blob};
-use super::references;
 use crate::blobs;
 use crate::fault;
 use crate::pack;
@@ -149,7 +148,7 @@ impl Check<'_> {
     /// Whether the blobs that a payload names are there.
     fn named(&mut self, run: Option<RunId>, payload: &[u8]) -> rusqlite::Result<()> {
         let mut named: Vec<BlobRef> = Vec::new();
-        references::of(payload, &mut named);
+        aura_core::cbor::blob_references(payload, &mut named);
         for BlobRef { blob, .. } in named {
             let here: Option<i64> = self
                 .conn

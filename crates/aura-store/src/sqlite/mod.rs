@@ -12,7 +12,6 @@ mod info;
 mod migrate;
 mod read;
 mod readers;
-mod references;
 mod rows;
 
 use std::path::{Path, PathBuf};

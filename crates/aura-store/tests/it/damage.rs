@@ -3,7 +3,7 @@
 use std::fs;
 
 use aura_core::commit::StoredCommit;
-use aura_core::data::{BlobRef, blob_address};
+use aura_core::data::{BlobRef, Data, blob_address};
 use aura_core::error::Code;
 use aura_core::id::RunId;
 use aura_core::ports::{BlobError, Blobs, Group, Position, RunQuery, Store, StoreError};
@@ -206,13 +206,14 @@ fn a_blob_that_is_named_but_missing_is_found() {
     let opened = support::owner(dir.path());
     let there = block_on(opened.blobs.put(Bytes::from_static(b"there"))).unwrap();
     let gone = BlobRef { blob: aura_core::hash::Hash::of(b"gone"), bytes: 4 };
-    let text = |value: serde_json::Value| serde_json::to_vec(&value).unwrap();
+    // What is looked for is Data in CBOR, wherever it stands.
+    let data = |data: Data| minicbor::to_vec(vec![data]).unwrap();
     let mut chain = Chain::new(1);
-    opened.store.append(&chain.step(text(serde_json::json!({"output": {"blob": there}})))).unwrap();
+    opened.store.append(&chain.step(data(Data::Blob(there)))).unwrap();
     // A flow's own value may look like a reference; it is none.
-    opened.store.append(&chain.step(text(serde_json::json!({"output": {"json": gone}})))).unwrap();
+    opened.store.append(&chain.step(data(serde_json::json!({"blob": gone}).into()))).unwrap();
     assert_eq!(faults(&*opened.store), []);
-    opened.store.append(&chain.step(text(serde_json::json!({"output": {"blob": gone}})))).unwrap();
+    opened.store.append(&chain.step(data(Data::Blob(gone)))).unwrap();
     let found = faults(&*opened.store);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].0, found[0].1), (Some(chain.run), Code::BlobMissing));

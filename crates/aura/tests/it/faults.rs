@@ -70,8 +70,9 @@ fn a_damaged_commit_is_found_and_other_runs_go_on() {
     let (first, second) = (run(&place, HELLO), run(&place, HELLO));
     let id = first.replace('-', "").to_uppercase();
     let sql = format!(
-        r#"UPDATE commits SET payload = CAST(replace(CAST(payload AS TEXT), '"hi"', '"ho"') AS BLOB)
-           WHERE instr(CAST(payload AS TEXT), '"hi"') AND instr(hex(header), '{id}')"#
+        // The text "hi" in CBOR, and "ho".
+        "UPDATE commits SET payload = unhex(replace(hex(payload), '626869', '62686F'))
+         WHERE instr(hex(payload), '626869') AND instr(hex(header), '{id}')"
     );
     let connection = rusqlite::Connection::open(database(&place.data())).unwrap();
     assert!(connection.execute(&sql, []).unwrap() > 0);

@@ -104,7 +104,7 @@ impl Bench {
                     writeln!(self.lines, "{}", line(event)).unwrap();
                 }
                 writeln!(self.lines, "--").unwrap();
-                let commit = StoredCommit::seal(self.head, header, turn.events).unwrap();
+                let commit = StoredCommit::seal(self.head, header, &turn.events).unwrap();
                 self.head = commit.hash;
                 self.commits.push(commit);
                 let mut blobs = self.blobs.0.lock().unwrap();
