@@ -53,6 +53,17 @@ impl Aura {
         Ok(workspace.target.join("release").join("aura"))
     }
 
+    /// The binary that was named, or else the release binary, built.
+    pub(crate) fn program(
+        workspace: &Workspace,
+        named: Option<PathBuf>,
+    ) -> anyhow::Result<PathBuf> {
+        match named {
+            Some(named) => std::path::absolute(&named).context("no working directory"),
+            None => Self::build(workspace),
+        }
+    }
+
     /// A binary on a data directory, started in a folder.
     pub(crate) fn new(program: &Path, data: &Path, dir: &Path) -> Self {
         Self { program: program.to_owned(), data: data.to_owned(), dir: dir.to_owned() }

@@ -9,12 +9,15 @@
 
 mod aura;
 mod bench;
+mod counter;
 mod crash;
 mod demo;
+mod dice;
 mod fuzz;
 mod generate;
 mod nightly;
 mod paint;
+mod powercut;
 mod process;
 mod test;
 mod tidy;
@@ -67,6 +70,24 @@ enum Command {
         /// Picks the moments; any if absent.
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
+        /// A binary that is built already; otherwise the release binary is built.
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+    },
+    /// Cuts the power of the release binary at random moments and looks at what its disk may have kept.
+    Powercut {
+        /// How many runs.
+        #[arg(long, value_name = "N", default_value_t = powercut::ROUNDS)]
+        rounds: u32,
+        /// Throws the dice; any if absent.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Lets syncs count for nothing, to see the test fail.
+        #[arg(long, value_enum)]
+        sabotage: Option<powercut::Sabotage>,
+        /// A binary that is built already; otherwise the release binary is built.
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
     },
     /// Runs what takes too long, or needs too much network, for every change.
     Nightly,
@@ -99,7 +120,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gen { check } => generate::run(&workspace, check),
         Command::Fuzz { seconds, target } => fuzz::run(&workspace, &target, seconds),
         Command::Demo => demo::run(&workspace),
-        Command::Crash { rounds, seed } => crash::run(&workspace, rounds, seed),
+        Command::Crash { rounds, seed, program } => {
+            let program = aura::Aura::program(&workspace, program)?;
+            crash::run(&workspace, &program, rounds, seed)
+        }
+        Command::Powercut { rounds, seed, sabotage, program } => {
+            let program = aura::Aura::program(&workspace, program)?;
+            powercut::run(&workspace, &program, (rounds, seed), sabotage)
+        }
         Command::Nightly => nightly::run(&workspace),
         Command::Bench { dir, seconds } => {
             let dir = dir.unwrap_or_else(|| workspace.target.clone());

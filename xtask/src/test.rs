@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::aura::Aura;
 use crate::workspace::Workspace;
-use crate::{crash, generate, process, tidy, tool};
+use crate::{crash, generate, powercut, process, tidy, tool};
 
 /// A part of the test run.
 struct Stage {
@@ -22,7 +23,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "dependencies", run: dependencies },
     Stage { name: "tests", run: tests },
     Stage { name: "doc tests", run: doc_tests },
-    Stage { name: "crash", run: |workspace| crash::run(workspace, crash::ROUNDS, None) },
+    Stage { name: "crash", run: crash },
+    Stage { name: "power cut", run: power_cut },
 ];
 
 /// Runs the stages one after the other, up to the first that fails.
@@ -117,6 +119,14 @@ fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     let mut command = tool::NEXTEST.command(workspace)?;
     command.args(["nextest", "run", "--workspace", "--locked", "--profile", "ci"]);
     process::run(&mut command)
+}
+
+fn crash(workspace: &Workspace) -> anyhow::Result<()> {
+    crash::run(workspace, &Aura::build(workspace)?, crash::ROUNDS, None)
+}
+
+fn power_cut(workspace: &Workspace) -> anyhow::Result<()> {
+    powercut::short(workspace, &Aura::build(workspace)?)
 }
 
 fn doc_tests(workspace: &Workspace) -> anyhow::Result<()> {

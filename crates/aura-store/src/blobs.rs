@@ -48,6 +48,11 @@ impl LocalBlobs {
     ) -> Result<Self, Problem> {
         let dir = Self::dir(data);
         let files = if dir.is_dir() {
+            if access == Access::Owner {
+                // A folder that an owner made without living on to sync its name counts as there from now on.
+                let synced = std::fs::File::open(&dir).and_then(|dir| dir.sync_all());
+                synced.map_err(|e| fault::of_io(&dir, &e))?;
+            }
             let files = LocalFileSystem::new_with_prefix(&dir)
                 .map_err(|e| fault::told(Code::StoreUnavailable, &dir, &e.to_string()))?;
             Some(files.with_fsync(true))

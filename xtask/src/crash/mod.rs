@@ -5,20 +5,18 @@
 //! `irreversible`, none may happen twice, and those in doubt are settled by looking at what the world did. Both times
 //! output and files must be those of a run that nobody disturbed.
 
-mod counter;
-mod dice;
 mod round;
 mod stage;
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 
-use crate::aura::Aura;
+use crate::counter::Keys;
+use crate::dice::Dice;
 use crate::paint::{Tone, paint};
 use crate::workspace::Workspace;
-use counter::Keys;
-use dice::Dice;
 use round::Played;
 use stage::Stage;
 
@@ -50,15 +48,19 @@ impl Tally {
 }
 
 /// Plays `rounds` rounds of each variant; the same seed picks the same moments.
-pub(crate) fn run(workspace: &Workspace, rounds: u32, seed: Option<u64>) -> anyhow::Result<()> {
-    let program = Aura::build(workspace)?;
+pub(crate) fn run(
+    workspace: &Workspace,
+    program: &Path,
+    rounds: u32,
+    seed: Option<u64>,
+) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(any_seed);
     println!("crash: seed {seed}; again: cargo xtask crash --rounds {rounds} --seed {seed}");
     let start = Instant::now();
     let mut dice = Dice::new(seed);
     let mut tally = Tally::default();
     for keys in [Keys::Honoured, Keys::Ignored] {
-        let stage = Stage::new(workspace, &program, keys, dice.next())?;
+        let stage = Stage::new(workspace, program, keys, dice.next())?;
         println!("\n{}", stage.title());
         for number in 1..=rounds {
             // Of its own, so that one round can be looked at whatever the others took.
@@ -73,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: u32, seed: Option<u64>) -> anyh
 }
 
 /// A seed that differs from run to run.
-fn any_seed() -> u64 {
+pub(crate) fn any_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Dice::new(u64::from(now.subsec_nanos()) ^ now.as_secs()).below(1 << 32)
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::counter::{Keys, Ledger};
-use super::dice::Dice;
 use super::stage::{End, Stage, Subject};
 use crate::aura::{Answer, Aura, DONE, PATIENCE, WAITING};
+use crate::counter::{Keys, Ledger};
+use crate::dice::Dice;
 
 /// Processes that one run may need; more would mean that it does not get on.
 const PROCESSES: u32 = 20;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::counter::{Counter, Keys, Ledger};
 use crate::aura::{Answer, Aura};
+use crate::counter::{Counter, Keys, Ledger};
 use crate::workspace::Workspace;
 
 /// A flow of a round.

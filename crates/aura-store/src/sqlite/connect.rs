@@ -172,9 +172,34 @@ fn create(file: &Path) -> Result<(), Problem> {
         .map_err(|e| fault::told(Code::StoreUnavailable, file, &format!("no randomness: {e}")))?;
     build(&new, Hash(salt)).map_err(|e| fault::of_open(file, &e))?;
     File::open(&new).and_then(|new| new.sync_all()).map_err(of_io)?;
-    std::fs::rename(&new, file).map_err(of_io)?;
     let folder = file.parent().unwrap_or(file);
+    // Before the rename, so that a file in its place can't be lost with its folder.
+    sync_above(folder).map_err(of_io)?;
+    std::fs::rename(&new, file).map_err(of_io)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(of_io)
+}
+
+/// Makes the names of the folders durable that `folder` lies in: some of them may have been made just now, by this
+/// process or by one that did not live to sync them.
+fn sync_above(folder: &Path) -> std::io::Result<()> {
+    for above in folder.ancestors().skip(1) {
+        match File::open(above).and_then(|above| above.sync_all()) {
+            // A folder that may not be read, or that can't be synced, is not one that was just made.
+            Err(e) if is_no_folder_of_ours(e.kind()) => return Ok(()),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn is_no_folder_of_ours(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::PermissionDenied
+            | ErrorKind::InvalidInput
+            | ErrorKind::Unsupported
+            | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 fn build(file: &Path, salt: Hash) -> rusqlite::Result<()> {

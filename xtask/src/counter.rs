@@ -13,13 +13,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// The longest delay before an act, and again after it.
 const DELAY_US: u64 = 4_000;
 
 /// Bytes of a body; nothing here sends more.
 const BODY_BYTES: usize = 1 << 20;
+
+/// Bytes of a long text.
+const LARGE_BYTES: usize = 200_000;
 
 /// How long callers that are gone may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -240,6 +243,9 @@ fn answer(request: &Request, shared: &Shared) -> (u16, &'static str, String) {
         return act(request, shared);
     }
     let plain = "content-type: text/plain\r\n";
+    if let Some(name) = request.path.strip_prefix("/large/") {
+        return (200, plain, large(name));
+    }
     match (request.path.as_str(), request.method.as_str()) {
         ("/missing", _) => (404, plain, "nothing here".to_owned()),
         ("/broken", _) => (500, plain, "out of order".to_owned()),
@@ -247,6 +253,18 @@ fn answer(request: &Request, shared: &Shared) -> (u16, &'static str, String) {
         ("/no-head", "HEAD") => (405, plain, String::new()),
         _ => (200, plain, "fine".to_owned()),
     }
+}
+
+/// A long text that hardly gets smaller when it is packed: another for each name, the same each time.
+fn large(name: &str) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut dice = Dice::new(name.bytes().fold(1, |seed, byte| seed * 31 + u64::from(byte)));
+    let mut text = String::with_capacity(LARGE_BYTES);
+    while text.len() < LARGE_BYTES {
+        let bits = dice.next();
+        text.extend(bits.to_le_bytes().map(|byte| char::from(LETTERS[usize::from(byte & 63)])));
+    }
+    text
 }
 
 /// Does what is asked, with a delay on both sides.
