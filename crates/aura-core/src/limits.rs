@@ -68,6 +68,12 @@ limits! {
     SHARD_DRAIN: usize = 256, "inputs drained in one step of a shard";
     /// Inputs waiting for a shard.
     SHARD_QUEUE: usize = 65_536, "inputs waiting for a shard";
+    /// Commits that a shard with nothing else to do makes durable on its own thread.
+    ALONE_COMMITS: usize = 32, "commits made durable on the shard's own thread";
+    /// Bundles of which a shard remembers that the store has them.
+    BUNDLES_KNOWN: usize = 4_096, "bundles known to be in the store";
+    /// Milliseconds after which a bundle is handed to the store again (1 hour).
+    BUNDLE_KEPT_MS: u64 = 3_600_000, "milliseconds a bundle is known to be in the store";
     /// Commits that the writer appends as one group.
     GROUP_COMMITS: usize = 4_096, "commits appended as one group";
     /// Bytes of payload that the writer appends as one group.
@@ -81,7 +87,9 @@ limits! {
     /// Bytes of blobs that a shard keeps for expressions.
     BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
     /// Runs that a shard keeps in memory when they have nothing in work.
-    HOT_RUNS: usize = 10_000, "runs kept in memory";
+    HOT_RUNS: usize = 1_024, "runs kept in memory";
+    /// Runs that a process performs when it takes over all that have not ended.
+    RECOVERED_RUNS: usize = 1_000_000, "unfinished runs taken over at once";
     /// Effects in flight at once; after a crash at most as many are in doubt.
     SLOTS: usize = 64, "effects in flight at once";
     /// Pure tasks in work at once.

@@ -25,7 +25,7 @@ pub struct ToolDef {
     /// Top-level parameters in which `{{ secret('NAME') }}` may stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_params: Vec<String>,
-    /// Pure, built in and done in microseconds: may run on the shard's own thread.
+    /// Built in, harmless to repeat and done in microseconds without waiting: may run on the shard's own thread.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inline: bool,
 }

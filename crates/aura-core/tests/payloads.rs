@@ -39,12 +39,12 @@ fn sealed(events: &[Event]) -> StoredCommit {
         run: RunId(Uuid::nil()),
         epoch: 1,
         seq: 1,
-        count: u32::try_from(events.len()).unwrap(),
+        count: u32::try_from(events.len()).expect("few events"),
         at: Millis(5),
         cause: Cause::Events,
         more: false,
     };
-    StoredCommit::seal(Hash::ZERO, header, events).unwrap()
+    StoredCommit::seal(Hash::ZERO, header, events).expect("a commit")
 }
 
 proptest! {

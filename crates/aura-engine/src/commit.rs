@@ -21,17 +21,25 @@ pub struct Unit {
     pub group: Group,
 }
 
-/// Takes groups and makes them durable strictly in order; tells the shard by [`Message::Durable`].
+/// Takes groups and makes them durable strictly in order.
 pub trait Committer: Send {
-    /// Takes a group.
-    fn commit(&mut self, unit: Unit);
+    /// Takes a group. `alone` says that nothing else is on its way and nothing else to do: then the group may be made
+    /// durable here and now, and what came of it is the answer. Otherwise the shard is told by [`Message::Durable`].
+    fn commit(&mut self, unit: Unit, alone: bool) -> Option<Result<(), StoreError>>;
 }
 
-/// The writer: a thread that appends what has come together since its last append as one group.
-#[derive(Debug)]
+/// The writer: a thread that appends what has come together since its last append as one group. A shard that is alone
+/// with its unit appends it itself: two hand-overs between threads would cost as much as the rest of a step.
 pub struct Writer {
+    store: Arc<dyn Store>,
     units: Option<Sender<Unit>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
 }
 
 impl Writer {
@@ -41,19 +49,24 @@ impl Writer {
     /// The system gives no thread.
     pub fn start(store: Arc<dyn Store>, shard: Sender<Message>) -> std::io::Result<Self> {
         let (sender, units) = crossbeam_channel::bounded(limits::UNDURABLE_COMMITS);
-        let thread = std::thread::Builder::new()
-            .name("aura-writer".to_owned())
-            .spawn(move || write(&*store, &units, &shard))?;
-        Ok(Self { units: Some(sender), thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("aura-writer".to_owned()).spawn({
+            let store = Arc::clone(&store);
+            move || write(&*store, &units, &shard)
+        })?;
+        Ok(Self { store, units: Some(sender), thread: Some(thread) })
     }
 }
 
 impl Committer for Writer {
-    fn commit(&mut self, unit: Unit) {
+    fn commit(&mut self, unit: Unit, alone: bool) -> Option<Result<(), StoreError>> {
+        if alone {
+            return Some(self.store.append(&unit.group).map(|_| ()));
+        }
         if let Some(units) = &self.units {
             // The shard holds back before the channel is full, and the thread ends only after this side is gone.
             let _ = units.send(unit);
         }
+        None
     }
 }
 

@@ -183,6 +183,20 @@ impl Handle {
         self.ask(|reply| Message::Perform { run, reply })
     }
 
+    /// Performs every run that has not ended. Those in which something is open are folded and go on; for those that
+    /// sleep or wait, only their timers are set: they are read when something comes for them. Gives back how many.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn recover(&self) -> Result<usize, Problem> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let reply = Box::new(move |result| {
+            let _ = answer.send(result);
+        });
+        self.send(Message::Recover { reply })?;
+        answered.recv().unwrap_or_else(|_| Err(self.stopped()))
+    }
+
     /// Waits until a run has ended, durably.
     ///
     /// # Errors
@@ -274,14 +288,11 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 fn drive(mut shard: Shard, inbox: &Receiver<Message>, clock: &dyn Clock, handle: &Handle) {
     let mut rang = Instant::now();
     loop {
-        let mut durable = false;
         for message in inbox.try_iter().take(limits::SHARD_DRAIN) {
-            durable |= matches!(message, Message::Durable { .. });
             shard.deliver(message);
         }
         let progress = shard.step(clock.now());
-        durable |= note_troubles(&shard, handle);
-        if durable || rang.elapsed() > LONGEST_WAIT {
+        if progress.durable | note_troubles(&shard, handle) || rang.elapsed() > LONGEST_WAIT {
             rang = Instant::now();
             handle.bell.ring();
         }
@@ -296,7 +307,7 @@ fn drive(mut shard: Shard, inbox: &Receiver<Message>, clock: &dyn Clock, handle:
         });
         match inbox.recv_timeout(wait) {
             Ok(message) => {
-                durable = matches!(message, Message::Durable { .. });
+                let durable = matches!(message, Message::Durable { .. });
                 shard.deliver(message);
                 if durable {
                     // The store has it; whoever shows it need not wait for the next round.

@@ -50,6 +50,11 @@ pub enum Message {
         /// Told when its recovery is durable, or why it can't be performed.
         reply: Reply,
     },
+    /// Perform every run that has not ended.
+    Recover {
+        /// Told how many there are, when each takes inputs and its timers are set.
+        reply: Recovered,
+    },
     /// Tell when this run has ended, durably.
     Await {
         /// The run.
@@ -70,6 +75,7 @@ impl std::fmt::Debug for Message {
             Self::Durable { .. } => "Durable",
             Self::Blobs(_) => "Blobs",
             Self::Perform { .. } => "Perform",
+            Self::Recover { .. } => "Recover",
             Self::Await { .. } => "Await",
             Self::Drain => "Drain",
         })
@@ -121,3 +127,6 @@ pub struct Accepted {
 
 /// Told once, when what was asked for is durable or refused.
 pub type Reply = Box<dyn FnOnce(Result<Accepted, Problem>) + Send>;
+
+/// Told once, how many runs are performed that were not before.
+pub type Recovered = Box<dyn FnOnce(Result<usize, Problem>) + Send>;

@@ -4,6 +4,7 @@
 //! and never decides.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use aura_core::task::{SecretPart, Success, Task, TaskResult};
 use aura_core::{RunId, StepPath};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -30,8 +32,8 @@ use crate::scrub::Scrubber;
 
 /// Performs tasks; tells the shard by [`Message::Outcome`] or, for abandoned ones, [`Message::Released`].
 pub trait Performer: Send {
-    /// Starts an attempt.
-    fn perform(&mut self, task: Task);
+    /// Starts an attempt. One that is over at once gives its message here.
+    fn perform(&mut self, task: Task) -> Option<Message>;
 
     /// Nobody waits for this attempt any more.
     fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32);
@@ -90,7 +92,10 @@ impl TokioPerformer {
 }
 
 impl Performer for TokioPerformer {
-    fn perform(&mut self, task: Task) {
+    fn perform(&mut self, task: Task) -> Option<Message> {
+        if let Some(outcome) = self.bench.at_once(&task) {
+            return Some(outcome);
+        }
         let key = (task.run, task.step.clone(), task.attempt);
         let (bench, running, of) =
             (Arc::clone(&self.bench), Arc::clone(&self.running), key.clone());
@@ -102,6 +107,7 @@ impl Performer for TokioPerformer {
             let _ = bench.shard.send(message);
         });
         map.insert(key, job.abort_handle());
+        None
     }
 
     fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
@@ -144,6 +150,38 @@ impl Bench {
         }
     }
 
+    /// Makes the call on the thread of the shard, for tools that say that they are done in microseconds. One that
+    /// turns out to wait for something, or makes a large output, is left to the runtime, which calls it anew: that
+    /// does no harm to what may be repeated.
+    fn at_once(&self, task: &Task) -> Option<Message> {
+        let activity = self.catalog.activity(&task.spec.tool).filter(|a| a.def().inline)?;
+        if !task.spec.class.repeatable() {
+            return None;
+        }
+        let Data::Json(args) = &task.spec.args else { return None };
+        if !task.spec.secrets.is_empty() {
+            return None;
+        }
+        let result = match self.checked(task, Value::clone(args), &Scrubber::new([])) {
+            Err(failure) => failed(failure.into()),
+            Ok(call) => {
+                let attempt = AssertUnwindSafe(|| activity.perform(call).now_or_never());
+                match catch_unwind(attempt) {
+                    Ok(Some(Ok(success))) => kept_in_place(success).ok()?,
+                    Ok(Some(Err(over))) => failed(over),
+                    Ok(None) => return None,
+                    Err(_) => {
+                        let what = format!("{} panicked", task.spec.tool);
+                        failed(doubtful(task.spec.class, Code::Internal, what))
+                    }
+                }
+            }
+        };
+        let Task { run, step, attempt, spec, .. } = task.clone();
+        let outcome = Outcome { step, attempt, call: spec.call, result };
+        Some(Message::Outcome { run, outcome, value: None })
+    }
+
     /// Everything that can fail before anything leaves the process.
     async fn ready(&self, task: &Task) -> Result<(Call, Arc<dyn Activity>, Scrubber), Failure> {
         let spec = &task.spec;
@@ -158,15 +196,24 @@ impl Bench {
         };
         let secrets = self.put_in_secrets(task, &mut args)?;
         let scrubber = Scrubber::new(secrets.iter().map(String::as_str));
+        let call = self.checked(task, args, &scrubber)?;
+        Ok((call, Arc::clone(activity), scrubber))
+    }
+
+    /// The call, if its arguments are what the tool takes.
+    fn checked(&self, task: &Task, args: Value, scrubber: &Scrubber) -> Result<Call, Failure> {
+        let spec = &task.spec;
         if let Some(schema) = self.schemas.get(&spec.tool)
-            && let Some(violation) = schema.violations(&args).first()
+            && !schema.fits(&args)
         {
+            let violations = schema.violations(&args);
+            let violation = violations.first().map(ToString::to_string).unwrap_or_default();
             let message = format!("arguments of {}: {violation}", spec.tool);
             let mut failure = Failure::certain(Code::InvalidInput, message);
             scrubber.failure(&mut failure);
             return Err(failure);
         }
-        let call = Call {
+        Ok(Call {
             run: task.run,
             step: task.step.clone(),
             attempt: task.attempt,
@@ -174,8 +221,7 @@ impl Bench {
             args,
             permissions: Arc::clone(&task.permissions),
             timeout: Duration::from_millis(spec.timeout_ms),
-        };
-        Ok((call, Arc::clone(activity), scrubber))
+        })
     }
 
     fn put_in_secrets(&self, task: &Task, args: &mut Value) -> Result<Vec<String>, Failure> {
@@ -225,38 +271,27 @@ impl Bench {
         let late = if class.abandonable() { 0 } else { limits::LATE_OUTCOME_MS };
         let patience = Duration::from_millis(task.spec.timeout_ms.saturating_add(late));
         let mut job = AbortOnDrop(tokio::spawn(async move { activity.perform(call).await }));
-        let doubtful = |code, message: String| {
-            Failed::from(if class.abandonable() {
-                Failure::certain(code, message)
-            } else {
-                Failure::in_doubt(code, message)
-            })
-        };
         match tokio::time::timeout(patience, &mut job.0).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => {
                 let how = if error.is_panic() { "panicked" } else { "was stopped" };
-                Err(doubtful(Code::Internal, format!("{} {how}", task.spec.tool)))
+                Err(doubtful(class, Code::Internal, format!("{} {how}", task.spec.tool)))
             }
             Err(_) => {
                 let message = format!("no outcome within {} ms", patience.as_millis());
-                Err(doubtful(Code::Timeout, message))
+                Err(doubtful(class, Code::Timeout, message))
             }
         }
     }
 
     /// The output as the log keeps it. Whatever happens to a large output, the verdict stands.
     async fn keep(&self, success: Success) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
+        let (success, text) = match kept_in_place(success) {
+            Ok(result) => return (result, None),
+            Err(large) => large,
+        };
         let Success { output, artifacts, truncated } = success;
         let done = |output, truncated| TaskResult::Succeeded { output, artifacts, truncated };
-        if canonical::deeper_than(&output, limits::VALUE_NESTING) {
-            let why = format!("it is nested deeper than {}", limits::VALUE_NESTING);
-            return (done(Data::from(cut(0, &why)), true), None);
-        }
-        let text = canonical::to_vec(&output);
-        if text.len() <= limits::INLINE_BYTES {
-            return (done(Data::from(output), truncated), None);
-        }
         let bytes = text.len();
         if bytes > limits::OUTCOME_BYTES {
             return (done(Data::from(cut(bytes, "it is too large")), true), None);
@@ -272,6 +307,32 @@ impl Bench {
     async fn fetch(&self, blob: BlobRef) -> Result<Bytes, BlobError> {
         self.blobs.get(blob).await
     }
+}
+
+/// The result of a success whose output stays where it is; any other comes back with its canonical text.
+fn kept_in_place(success: Success) -> Result<TaskResult, (Success, Vec<u8>)> {
+    let done = |Success { artifacts, truncated, .. }, output| {
+        Ok(TaskResult::Succeeded { output, artifacts, truncated })
+    };
+    if canonical::deeper_than(&success.output, limits::VALUE_NESTING) {
+        let why = format!("it is nested deeper than {}", limits::VALUE_NESTING);
+        return done(Success { truncated: true, ..success }, Data::from(cut(0, &why)));
+    }
+    let text = canonical::to_vec(&success.output);
+    if text.len() > limits::INLINE_BYTES {
+        return Err((success, text));
+    }
+    let output = Data::from(success.output.clone());
+    done(success, output)
+}
+
+/// The failure of an attempt of which nothing is known: harmless for what may simply be dropped.
+fn doubtful(class: EffectClass, code: Code, message: String) -> Failed {
+    Failed::from(if class.abandonable() {
+        Failure::certain(code, message)
+    } else {
+        Failure::in_doubt(code, message)
+    })
 }
 
 /// What stands for an output that could not be kept.

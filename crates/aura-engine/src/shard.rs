@@ -69,7 +69,9 @@ pub struct Shard {
     /// Runs that closed and may leave memory.
     closed: Vec<RunId>,
     flows: BTreeMap<Hash, Arc<Flow>>,
-    timers: BTreeSet<(Millis, RunId)>,
+    /// Bundles that are on their way to the store or in it, and since when.
+    stored: BTreeMap<Hash, Millis>,
+    pub(crate) timers: BTreeSet<(Millis, RunId)>,
     parked: BTreeMap<RunId, Problem>,
     undurable: VecDeque<(u64, Vec<Released>)>,
     undurable_commits: usize,
@@ -81,6 +83,10 @@ pub struct Shard {
     stalled: Option<Problem>,
     broken: Option<Problem>,
     draining: bool,
+    /// Whether something became durable in this step.
+    told: bool,
+    /// Runs in memory above which those at rest leave it.
+    crowded: usize,
 }
 
 /// The group in the making.
@@ -110,6 +116,8 @@ pub struct Progress {
     pub busy: bool,
     /// Whether a drained shard has nothing in flight and nothing undurable.
     pub drained: bool,
+    /// Whether something became durable.
+    pub durable: bool,
 }
 
 impl std::fmt::Debug for Shard {
@@ -140,6 +148,7 @@ impl Shard {
             awaited: BTreeMap::new(),
             closed: Vec::new(),
             flows: BTreeMap::new(),
+            stored: BTreeMap::new(),
             timers: BTreeSet::new(),
             parked: BTreeMap::new(),
             undurable: VecDeque::new(),
@@ -152,6 +161,8 @@ impl Shard {
             stalled: None,
             broken: None,
             draining: false,
+            told: false,
+            crowded: limits::HOT_RUNS,
         })
     }
 
@@ -182,6 +193,7 @@ impl Shard {
 
     /// One round of the loop.
     pub fn step(&mut self, now: Millis) -> Progress {
+        self.told = false;
         if self.paused.is_some_and(|until| until <= now) {
             self.paused = None;
         }
@@ -208,7 +220,7 @@ impl Shard {
                 self.decide_for(run, Job::own(Input::Continue), now);
             }
         }
-        self.hand_over();
+        self.hand_over(now);
         self.forget_resting();
         self.progress()
     }
@@ -226,6 +238,7 @@ impl Shard {
             next: self.paused.or(timer),
             busy,
             drained: self.draining && (self.broken.is_some() || (done && self.inbox.is_empty())),
+            durable: self.told,
         }
     }
 
@@ -266,6 +279,7 @@ impl Shard {
                 Submitted::Start(start) => self.start(run, *start, reply, now),
             },
             Message::Perform { run, reply } => self.perform(run, reply, now),
+            Message::Recover { reply } => self.recover(reply, now),
             Message::Await { run, reply } => self.await_end(run, reply),
         }
     }
@@ -286,13 +300,29 @@ impl Shard {
         }
         let bundle = start.started.flow.bundle.blob;
         self.flows.insert(bundle, Arc::clone(&start.flow));
-        self.pending.group.blobs.push((bundle, start.bundle));
+        if self.is_due(bundle, now) {
+            self.pending.group.blobs.push((bundle, start.bundle));
+        }
         self.streams.insert(run, Stream::new(Run::new(run), Hash::ZERO, start.flow));
         if start.perform {
             self.performs.insert(run);
         }
         let input = Input::Start(Box::new(start.started));
         self.decide_for(run, Job { input, reply: Some(reply) }, now);
+    }
+
+    /// Whether a bundle is to be handed to the store once more. It is there already if a start of the same flow was
+    /// not long ago; a store may remove what nothing names, but nothing that young.
+    fn is_due(&mut self, bundle: Hash, now: Millis) -> bool {
+        let last = self.stored.get(&bundle);
+        if last.is_some_and(|at| now.since(*at) < limits::BUNDLE_KEPT_MS) {
+            return false;
+        }
+        if self.stored.len() >= limits::BUNDLES_KNOWN {
+            self.stored.clear();
+        }
+        self.stored.insert(bundle, now);
+        true
     }
 
     /// A run that exists, by its key or because its start came twice: equal input is answered with it, any other is
@@ -328,7 +358,7 @@ impl Shard {
     }
 
     /// Performs a run from now on: what is open was lost with whoever performed it before.
-    fn perform(&mut self, run: RunId, reply: Reply, now: Millis) {
+    pub(crate) fn perform(&mut self, run: RunId, reply: Reply, now: Millis) {
         if let Err(problem) = self.load(run) {
             return reply(Err(problem));
         }
@@ -490,17 +520,23 @@ impl Shard {
         }
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, now: Millis) {
         if self.pending.group.commits.is_empty() {
             return;
         }
         let Pending { group, released } = std::mem::take(&mut self.pending);
+        let alone = self.undurable.is_empty()
+            && self.inbox.is_empty()
+            && group.commits.len() <= limits::ALONE_COMMITS;
         self.number += 1;
         self.undurable_commits += group.commits.len();
         self.undurable_bytes += released.iter().map(|r| r.bytes).sum::<usize>();
         self.undurable.push_back((self.number, released));
         let (number, generation) = (self.number, self.generation);
-        self.ports.committer.commit(Unit { number, generation, group });
+        let unit = Unit { number, generation, group };
+        if let Some(result) = self.ports.committer.commit(unit, alone) {
+            self.durable(number, result, now);
+        }
     }
 
     fn durable(&mut self, number: u64, result: Result<(), StoreError>, now: Millis) {
@@ -512,6 +548,7 @@ impl Shard {
             Ok(()) => {
                 self.pause_ms = FIRST_PAUSE_MS;
                 self.stalled = None;
+                self.told = true;
                 let released = self.undurable.pop_front().map(|(_, r)| r).unwrap_or_default();
                 for released in released {
                     self.let_go(released);
@@ -544,7 +581,7 @@ impl Shard {
         for task in released.tasks {
             let wanted = self.streams.get(&run).and_then(|s| s.run.tasks.get(&task.step));
             if wanted.is_some_and(|t| t.in_flight() && t.attempt == task.attempt) {
-                self.ports.performer.perform(task);
+                self.inbox.extend(self.ports.performer.perform(task));
             } else {
                 // Decided away while its intent was being made durable.
                 self.release(run, &task.step, task.attempt);
@@ -557,6 +594,7 @@ impl Shard {
     fn begin_anew(&mut self, error: &StoreError, now: Millis) {
         let problem = store_problem(error);
         self.generation += 1;
+        self.stored.clear();
         (self.undurable_commits, self.undurable_bytes) = (0, 0);
         let lost: Vec<Released> =
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();
@@ -675,8 +713,10 @@ impl Shard {
                 self.performs.remove(&run);
             }
         }
-        if self.streams.len() > limits::HOT_RUNS {
+        // Looked at again only when as many have come as stayed, so that many busy runs are not walked every step.
+        if self.streams.len() > self.crowded {
             self.streams.retain(|_, stream| !stream.at_rest());
+            self.crowded = limits::HOT_RUNS.max(self.streams.len() * 2);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aura_core::data::BlobRef;
 use aura_core::hash::Hash;
 use aura_core::input::Input;
+use aura_core::ports::{Mark, RunRow, RunStatus};
 use aura_core::time::Millis;
 use aura_graph::{Flow, Run};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub(crate) struct Stream {
     pub(crate) run: Run,
     pub(crate) head: Hash,
     pub(crate) flow: Arc<Flow>,
+    /// Where the run stands as its row says it; a row is written only when that changes.
+    pub(crate) told: Option<(RunStatus, Mark, usize)>,
     /// Commits that are not durable yet.
     pub(crate) undurable: usize,
     /// The timer under which the shard knows it.
@@ -50,7 +53,18 @@ pub(crate) struct Blocked {
 
 impl Stream {
     pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
-        Self { run, head, flow, undurable: 0, timer: None, blocked: None, queue: VecDeque::new() }
+        let (blocked, queue) = (None, VecDeque::new());
+        Self { run, head, flow, told: None, undurable: 0, timer: None, blocked, queue }
+    }
+
+    /// The row of the run, if it says more than the one before.
+    pub(crate) fn new_row(&mut self) -> Option<RunRow> {
+        let stands = (self.run.status(), self.run.mark(), self.run.in_doubt().count());
+        if self.told == Some(stands) && stands.1 != Mark::Closed {
+            return None;
+        }
+        self.told = Some(stands);
+        self.run.row()
     }
 
     /// Whether nothing would be lost by dropping it from memory.

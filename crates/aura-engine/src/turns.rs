@@ -188,7 +188,7 @@ impl Shard {
         }
         let kept: usize = blobs.iter().map(|blob| blob.bytes.len()).sum();
         let bytes = commit.payload.len() + kept;
-        self.pending.group.rows.extend(stream.run.row());
+        self.pending.group.rows.extend(stream.new_row());
         self.pending.group.commits.push(commit);
         for blob in blobs {
             self.ports.cache.put(blob.address, blob.value);

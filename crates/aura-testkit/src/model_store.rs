@@ -14,7 +14,7 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{
-    Appended, Group, Health, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
+    Appended, Group, Health, Mark, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
 };
 use bytes::Bytes;
 
@@ -167,6 +167,17 @@ impl Disk {
     fn position(&self) -> Position {
         Position(self.log.len() as u64)
     }
+
+    /// The row of a run; how far one is that goes on, its last commit tells.
+    fn progressed(&self, row: &RunRow) -> RunRow {
+        let mut row = row.clone();
+        let last = self.streams.get(&row.run).and_then(|places| self.log.get(*places.last()?));
+        if let Some(last) = last.filter(|_| row.mark != Mark::Closed) {
+            row.events = self.next_seq(row.run) - 1;
+            row.updated = last.header.at;
+        }
+        row
+    }
 }
 
 impl Store for ModelStore {
@@ -210,8 +221,8 @@ impl Store for ModelStore {
 
     fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError> {
         let state = self.usable()?;
-        let mut rows: Vec<RunRow> =
-            state.disk.rows.values().filter(|row| matches(query, row)).cloned().collect();
+        let rows = state.disk.rows.values().filter(|row| matches(query, row));
+        let mut rows: Vec<RunRow> = rows.map(|row| state.disk.progressed(row)).collect();
         rows.sort_by_key(|row| std::cmp::Reverse((row.started, row.run)));
         rows.truncate(if query.limit == 0 { DEFAULT_ROWS } else { query.limit });
         Ok(rows)

@@ -149,9 +149,9 @@ pub struct RunRow {
     pub labels: BTreeMap<String, String>,
     /// When it started.
     pub started: Millis,
-    /// When its last commit was decided.
+    /// When its last commit was decided; of a run that is not closed, a store tells it from the log.
     pub updated: Millis,
-    /// Number of its events.
+    /// Number of its events; of a run that is not closed, a store tells it from the log.
     pub events: u64,
     /// Number of effects in doubt.
     pub in_doubt: u32,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use aura_core::data::{BlobRef, blob_address};
 use aura_core::error::{Code, Failure};
 use aura_core::input::{Input, Outcome};
-use aura_core::ports::Store;
+use aura_core::ports::{Store, StoreError};
 use aura_core::task::{Task, TaskResult};
 use aura_core::time::Millis;
 use aura_core::{Data, RunId, StepPath, canonical};
@@ -31,14 +31,16 @@ struct Inner {
 }
 
 impl Committer for Handed {
-    fn commit(&mut self, unit: Unit) {
+    fn commit(&mut self, unit: Unit, _alone: bool) -> Option<Result<(), StoreError>> {
         self.0.lock().unwrap().units.push(unit);
+        None
     }
 }
 
 impl Performer for Handed {
-    fn perform(&mut self, task: Task) {
+    fn perform(&mut self, task: Task) -> Option<Message> {
         self.0.lock().unwrap().tasks.push(task);
+        None
     }
 
     fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {

@@ -150,7 +150,7 @@ impl Work<'_, '_> {
     ) -> Result<TaskSpec, Failure> {
         let (args, secrets) = with;
         let def = self.flow.tools.get(tool);
-        let definition = def.map_or(Hash::ZERO, aura_core::tool::ToolDef::hash);
+        let definition = self.flow.definitions.get(tool).copied().unwrap_or(Hash::ZERO);
         let natural = def.map_or(EffectClass::Irreversible, |def| def.class.class_of(&args));
         let class = node.effect.unwrap_or(natural);
         // A call whose tool is idempotent by nature may be sent again at any time; one that is so only by its key,

@@ -27,6 +27,7 @@ pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> F
         vars: draft.vars.into_iter().map(|(name, template)| (name, template.value)).collect(),
         body,
         output: draft.output.map(|output| output.value),
+        definitions: defs.iter().map(|(name, def)| (name.clone(), def.hash())).collect(),
         tools: defs,
     }
 }

@@ -54,6 +54,8 @@ pub struct Flow {
     pub output: Option<Template>,
     /// Definitions of the tools that it names (`verify` nodes name the tool `verify`).
     pub tools: BTreeMap<String, ToolDef>,
+    /// Hashes of those definitions.
+    pub definitions: BTreeMap<String, Hash>,
 }
 
 /// A list of nodes. Edges exist only within it.

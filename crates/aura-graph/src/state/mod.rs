@@ -288,16 +288,21 @@ impl Run {
         }
     }
 
-    /// The row of the run for lists and recovery.
-    pub fn row(&self) -> Option<RunRow> {
-        let started = self.started.as_ref()?;
-        let mark = if self.closed() {
+    /// What recovery must do with the run.
+    pub fn mark(&self) -> Mark {
+        if self.closed() {
             Mark::Closed
         } else if self.idle() {
             Mark::Asleep(self.timers.first().map(|(due, ..)| due))
         } else {
             Mark::Active
-        };
+        }
+    }
+
+    /// The row of the run for lists and recovery.
+    pub fn row(&self) -> Option<RunRow> {
+        let started = self.started.as_ref()?;
+        let mark = self.mark();
         Some(RunRow {
             run: self.id,
             flow: started.flow.name.clone(),

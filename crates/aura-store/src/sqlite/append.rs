@@ -11,7 +11,7 @@ use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::{Appended, Group, Position, RunRow, StoreError};
+use aura_core::ports::{Appended, Group, Mark, Position, RunRow, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -163,24 +163,27 @@ impl Writer {
             let sql = "INSERT OR IGNORE INTO blobs (address, size, bytes) VALUES (?1, ?2, ?3)";
             self.conn.prepare_cached(sql)?.execute((&address.0[..], size, bytes))?;
         }
+        let rows: HashMap<RunId, &RunRow> = group.rows.iter().map(|row| (row.run, row)).collect();
         for commit in &group.commits {
-            self.write_commit(commit)?;
+            self.write_commit(commit, &rows)?;
         }
-        let last_rows: HashMap<RunId, usize> =
-            group.rows.iter().enumerate().map(|(at, row)| (row.run, at)).collect();
-        for (at, row) in group.rows.iter().enumerate() {
-            if last_rows.get(&row.run) == Some(&at) {
-                self.write_row(row)?;
+        for row in &group.rows {
+            if rows.get(&row.run).is_some_and(|last| std::ptr::eq(*last, row)) {
+                self.write_row(row, &rows)?;
             }
         }
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
 
-    fn write_commit(&mut self, commit: &StoredCommit) -> Result<(), Stop> {
+    fn write_commit(
+        &mut self,
+        commit: &StoredCommit,
+        rows: &HashMap<RunId, &RunRow>,
+    ) -> Result<(), Stop> {
         let header = &commit.header;
         let position = self.last + 1;
-        let known = known(&self.conn, &mut self.known, header.run)?;
+        let known = known(&self.conn, &mut self.known, header.run, rows)?;
         if header.count == 0 || header.seq != known.next {
             let bad = BadCommit::Gap { expected: known.next, found: header.seq };
             let message = format!("run {}: {bad}", header.run);
@@ -201,17 +204,19 @@ impl Writer {
         Ok(())
     }
 
-    fn write_row(&mut self, row: &RunRow) -> Result<(), Stop> {
-        let known = known(&self.conn, &mut self.known, row.run)?;
+    fn write_row(&mut self, row: &RunRow, rows: &HashMap<RunId, &RunRow>) -> Result<(), Stop> {
+        let known = known(&self.conn, &mut self.known, row.run, rows)?;
         match &known.row {
+            // How far a run is that goes on, its commits tell.
+            Some(old) if row.mark != Mark::Closed && rows::same_but_progress(old, row) => {
+                return Ok(());
+            }
             Some(old) if rows::same_head(old, row) => {
                 rows::update_often(&self.conn, known.number, row)?;
             }
-            _ => {
-                rows::update_all(&self.conn, known.number, row)?;
-                known.row = Some(row.clone());
-            }
+            _ => rows::update_all(&self.conn, known.number, row)?,
         }
+        known.row = Some(row.clone());
         Ok(())
     }
 }
@@ -221,23 +226,28 @@ fn known<'a>(
     conn: &Connection,
     runs: &'a mut HashMap<RunId, Known>,
     run: RunId,
+    rows: &HashMap<RunId, &RunRow>,
 ) -> Result<&'a mut Known, Stop> {
     if runs.len() >= KNOWN_RUNS && !runs.contains_key(&run) {
         runs.clear();
     }
     match runs.entry(run) {
         Entry::Occupied(known) => Ok(known.into_mut()),
-        Entry::Vacant(place) => Ok(place.insert(look_up(conn, run)?)),
+        Entry::Vacant(place) => Ok(place.insert(look_up(conn, run, rows.get(&run).copied())?)),
     }
 }
 
-fn look_up(conn: &Connection, run: RunId) -> Result<Known, Stop> {
+fn look_up(conn: &Connection, run: RunId, row: Option<&RunRow>) -> Result<Known, Stop> {
     let id = run.0.as_bytes();
     let number: Option<i64> = conn
         .prepare_cached("SELECT number FROM runs WHERE run = ?1")?
         .query_row([&id[..]], |row| row.get(0))
         .optional()?;
     let Some(number) = number else {
+        if let Some(row) = row {
+            let number = rows::insert(conn, row)?;
+            return Ok(Known { number, next: 1, row: Some(row.clone()) });
+        }
         conn.prepare_cached("INSERT INTO runs (run) VALUES (?1)")?.execute([&id[..]])?;
         return Ok(Known { number: conn.last_insert_rowid(), next: 1, row: None });
     };

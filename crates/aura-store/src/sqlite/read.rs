@@ -69,17 +69,22 @@ pub(super) fn run(
 ) -> Result<Vec<StoredCommit>, StoreError> {
     let doing = format!("run {run} can't be read");
     let of_sqlite = |e| fault::of_sqlite(&doing, &e);
+    // Whoever starts a run asks first whether it is there: that must cost one look into an index.
+    let number: Option<i64> = conn
+        .prepare_cached("SELECT number FROM runs WHERE run = ?1")
+        .and_then(|mut look| look.query_row([&run.0.as_bytes()[..]], |row| row.get(0)).optional())
+        .map_err(of_sqlite)?;
+    let Some(number) = number else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT {COLUMNS} FROM commits
-         WHERE run = (SELECT number FROM runs WHERE run = ?1)
-           AND seq >= COALESCE((SELECT MAX(seq) FROM commits
-               WHERE run = (SELECT number FROM runs WHERE run = ?1) AND seq <= ?2), 0)
+         WHERE run = ?1 AND seq >= COALESCE(
+             (SELECT MAX(seq) FROM commits WHERE run = ?1 AND seq <= ?2), 0)
          ORDER BY seq LIMIT ?3"
     );
     let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = conn.prepare_cached(&sql).map_err(of_sqlite)?;
-    let mut rows = statement.query((&run.0.as_bytes()[..], from, most)).map_err(of_sqlite)?;
+    let mut rows = statement.query((number, from, most)).map_err(of_sqlite)?;
     let mut commits = Vec::new();
     while let Some(row) = rows.next().map_err(of_sqlite)? {
         let commit = Raw::of(row).map_err(of_sqlite)?.commit(Some(run));

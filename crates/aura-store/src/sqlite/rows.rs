@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aura_core::commit::Header;
 use aura_core::error::Code;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
@@ -23,6 +24,14 @@ const ACTIVE: i64 = 0;
 const ASLEEP: i64 = 1;
 const CLOSED: i64 = 2;
 
+/// Whether two rows of a run differ in nothing but how far the run is, which the log tells.
+pub(super) fn same_but_progress(old: &RunRow, new: &RunRow) -> bool {
+    old.mark == new.mark
+        && old.in_doubt == new.in_doubt
+        && old.error == new.error
+        && same_head(old, new)
+}
+
 /// Whether two rows of a run differ only in the columns that no index covers.
 pub(super) fn same_head(old: &RunRow, new: &RunRow) -> bool {
     old.status == new.status
@@ -40,7 +49,7 @@ fn mark_columns(mark: Mark) -> (i64, Option<i64>) {
     }
 }
 
-/// Writes the columns that change with every commit.
+/// Writes the columns that change while a run goes on.
 pub(super) fn update_often(conn: &Connection, number: i64, row: &RunRow) -> rusqlite::Result<()> {
     let (mark, wake_at) = mark_columns(row.mark);
     let sql = "UPDATE runs SET mark = ?2, wake_at = ?3, updated = ?4, events = ?5,
@@ -58,10 +67,37 @@ pub(super) fn update_often(conn: &Connection, number: i64, row: &RunRow) -> rusq
     Ok(())
 }
 
+/// Writes the row of a run that is new to the store; gives its number.
+pub(super) fn insert(conn: &Connection, row: &RunRow) -> rusqlite::Result<i64> {
+    let (mark, wake_at) = mark_columns(row.mark);
+    let sql = "INSERT INTO runs (run, flow, flow_hash, status, labels, started, mark, wake_at,
+                   updated, events, in_doubt, error)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    conn.prepare_cached(sql)?.execute((
+        &row.run.0.as_bytes()[..],
+        &row.flow,
+        &row.flow_hash.0[..],
+        row.status.as_str(),
+        labels_text(row)?,
+        row.started.0,
+        mark,
+        wake_at,
+        row.updated.0,
+        row.events.cast_signed(),
+        row.in_doubt,
+        row.error.map(Code::as_str),
+    ))?;
+    Ok(conn.last_insert_rowid())
+}
+
+fn labels_text(row: &RunRow) -> rusqlite::Result<String> {
+    serde_json::to_string(&row.labels)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
+
 /// Writes every column.
 pub(super) fn update_all(conn: &Connection, number: i64, row: &RunRow) -> rusqlite::Result<()> {
-    let labels = serde_json::to_string(&row.labels)
-        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    let labels = labels_text(row)?;
     let sql = "UPDATE runs SET flow = ?2, flow_hash = ?3, status = ?4, labels = ?5, started = ?6
                WHERE number = ?1";
     conn.prepare_cached(sql)?.execute((
@@ -153,7 +189,9 @@ impl Filter {
         }
         let sql = format!(
             "SELECT run, flow, flow_hash, status, mark, wake_at, labels, started, updated, events,
-                 in_doubt, error
+                 in_doubt, error, CASE WHEN mark = {CLOSED} THEN NULL ELSE
+                     (SELECT header FROM commits WHERE commits.run = runs.number
+                      ORDER BY seq DESC LIMIT 1) END
              FROM runs WHERE {}{place} ORDER BY started DESC, run DESC LIMIT {PAGE}",
             self.sql
         );
@@ -200,7 +238,14 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
         _ => return Err(wrong("mark")),
     };
     let labels: String = row.get(6).map_err(damaged)?;
-    let events: i64 = row.get(9).map_err(damaged)?;
+    let mut updated = Millis(row.get(8).map_err(damaged)?);
+    let mut events = row.get::<_, i64>(9).map_err(damaged)?.cast_unsigned();
+    // While a run goes on, its row is not written for each of its commits; the last of them says how far it is.
+    let last: Option<Vec<u8>> = row.get(12).map_err(damaged)?;
+    if let Some(Ok(last)) = last.map(|bytes| Header::decode(&bytes)) {
+        updated = last.at;
+        events = last.seq + u64::from(last.count) - 1;
+    }
     let error: Option<String> = row.get(11).map_err(damaged)?;
     let error = error.map(|code| code.parse()).transpose();
     Ok(RunRow {
@@ -211,8 +256,8 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
         mark,
         labels: serde_json::from_str(&labels).map_err(|_| wrong("labels"))?,
         started: Millis(row.get(7).map_err(damaged)?),
-        updated: Millis(row.get(8).map_err(damaged)?),
-        events: events.cast_unsigned(),
+        updated,
+        events,
         in_doubt: row.get(10).map_err(damaged)?,
         error: error.map_err(|_| wrong("error code"))?,
     })

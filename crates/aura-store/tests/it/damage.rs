@@ -107,7 +107,7 @@ fn a_deleted_commit_is_found() {
 
 #[test]
 fn a_row_that_disagrees_with_the_log_is_found() {
-    for change in ["UPDATE runs SET events = 4", "UPDATE runs SET status = NULL"] {
+    for change in ["UPDATE runs SET mark = 2, events = 4", "UPDATE runs SET status = NULL"] {
         let dir = tempfile::tempdir().unwrap();
         let [hit, other] = filled(dir.path(), 5);
         let id = hit.run.0.as_bytes().to_vec();

@@ -18,6 +18,8 @@ pub struct Chain {
     pub head: Hash,
     /// The event that comes next.
     pub next: u64,
+    /// When its last commit was decided.
+    pub at: Millis,
 }
 
 impl Chain {
@@ -25,13 +27,14 @@ impl Chain {
     pub fn new(number: u64) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&Hash::of(&number.to_be_bytes()).0[..16]);
-        Self { run: RunId(Uuid::new_v8(id)), head: Hash::ZERO, next: 1 }
+        Self { run: RunId(Uuid::new_v8(id)), head: Hash::ZERO, next: 1, at: Millis(0) }
     }
 
     /// The next commit, of `count` events.
     pub fn commit(&mut self, count: u32, payload: impl Into<Vec<u8>>) -> StoredCommit {
         let commit = self.commit_at(self.next, count, payload);
         self.head = commit.hash;
+        self.at = commit.header.at;
         self.next += u64::from(count);
         commit
     }
@@ -63,7 +66,7 @@ impl Chain {
             mark: Mark::Active,
             labels: BTreeMap::new(),
             started: Millis(0),
-            updated: Millis(0),
+            updated: self.at,
             events: self.next - 1,
             in_doubt: 0,
             error: None,

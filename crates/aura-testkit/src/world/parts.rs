@@ -7,7 +7,7 @@ use aura_core::data::BlobRef;
 use aura_core::ports::{BlobError, Store, StoreError};
 use aura_core::task::Task;
 use aura_core::{Data, RunId, StepPath};
-use aura_engine::{Committer, Fetcher, Performer, Unit};
+use aura_engine::{Committer, Fetcher, Message, Performer, Unit};
 use aura_graph::Run;
 use aura_graph::expr::BlobLookup;
 use aura_graph::state::Phase;
@@ -84,14 +84,16 @@ impl Handed {
 }
 
 impl Committer for Handed {
-    fn commit(&mut self, unit: Unit) {
+    fn commit(&mut self, unit: Unit, _alone: bool) -> Option<Result<(), StoreError>> {
         self.inner().units.push_back(unit);
+        None
     }
 }
 
 impl Performer for Handed {
-    fn perform(&mut self, task: Task) {
+    fn perform(&mut self, task: Task) -> Option<Message> {
         self.inner().tasks.push(task);
+        None
     }
 
     fn abandon(&mut self, _run: RunId, _step: &StepPath, _attempt: u32) {

@@ -55,6 +55,7 @@ impl Activity for Noop {
 
 pub(super) fn def() -> ToolDef {
     About::new("bench.noop", EffectClass::Idempotent, "Do nothing, recorded as an effect", HELP)
+        .inline()
         .define::<Input, Output>()
 }
 
