@@ -91,14 +91,26 @@ enum Command {
     },
     /// Runs what takes too long, or needs too much network, for every change.
     Nightly,
-    /// Measures the disk, and W1 beside it.
+    /// Measures the disk, and the workloads W1 to W4 beside it (bench/README.md says what they are).
     Bench {
         /// The folder to measure in; the target folder if absent. It must be on a disk.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
-        /// Seconds for each level of concurrency.
+        /// Seconds for each level of W1.
         #[arg(long, value_name = "N", default_value_t = 3)]
         seconds: u64,
+        /// Measures only these: W1, W1:256 (a level of it), W2, W3, W4.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        /// A folder of peers' scripts (`run-peers`), run afterwards and shown in one table.
+        #[arg(long, value_name = "DIR")]
+        peers: Option<PathBuf>,
+        /// Which of the peers; all that the script knows if absent.
+        #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "peers")]
+        variants: Vec<String>,
+        /// Draws a flame graph of W1 at 256 runs into this file, and measures nothing else.
+        #[arg(long, value_name = "FILE")]
+        flame: Option<PathBuf>,
     },
 }
 
@@ -129,9 +141,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             powercut::run(&workspace, &program, (rounds, seed), sabotage)
         }
         Command::Nightly => nightly::run(&workspace),
-        Command::Bench { dir, seconds } => {
+        Command::Bench { dir, seconds, only, peers, variants, flame } => {
             let dir = dir.unwrap_or_else(|| workspace.target.clone());
-            bench::run(&workspace, &dir, seconds)
+            let plan = bench::Plan { dir, seconds, only, peers, variants, flame };
+            bench::run(&workspace, &plan)
         }
     }
 }

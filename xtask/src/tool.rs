@@ -10,16 +10,25 @@ use crate::workspace::Workspace;
 /// A program of the crates registry, in one version.
 #[derive(Debug)]
 pub(crate) struct Tool {
+    package: &'static str,
+    /// The program of the package that is run and asked for its version.
     name: &'static str,
     version: &'static str,
 }
 
 /// Licences, banned crates, sources, advisories.
-pub(crate) const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub(crate) const DENY: Tool = Tool { package: "cargo-deny", name: "cargo-deny", version: "0.20.2" };
 /// The test runner.
-pub(crate) const NEXTEST: Tool = Tool { name: "cargo-nextest", version: "0.9.143" };
+pub(crate) const NEXTEST: Tool =
+    Tool { package: "cargo-nextest", name: "cargo-nextest", version: "0.9.143" };
+/// Turns what perf recorded into a flame graph.
+pub(crate) const INFERNO: Tool =
+    Tool { package: "inferno", name: "inferno-collapse-perf", version: "0.12.8" };
+/// Draws it.
+pub(crate) const FLAMEGRAPH: Tool =
+    Tool { package: "inferno", name: "inferno-flamegraph", version: "0.12.8" };
 /// Builds and runs fuzz targets.
-pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
+pub(crate) const FUZZ: Tool = Tool { package: "cargo-fuzz", name: "cargo-fuzz", version: "0.13.2" };
 
 impl Tool {
     /// A command that runs it at the root of the workspace; installs it first if it is not there.
@@ -30,9 +39,9 @@ impl Tool {
         if let Some(found) = known.into_iter().find(|program| self.is(program)) {
             return Ok(workspace.program(found));
         }
-        println!("{} {} is not here yet and is installed once", self.name, self.version);
+        println!("{} {} is not here yet and is installed once", self.package, self.version);
         let mut install = workspace.cargo();
-        install.args(["install", "--locked", "--force", self.name, "--version", self.version]);
+        install.args(["install", "--locked", "--force", self.package, "--version", self.version]);
         process::run(install.arg("--root").arg(&own))?;
         Ok(workspace.program(place))
     }

@@ -18,7 +18,8 @@ pub fn to_vec(value: &Value) -> Vec<u8> {
     to_string(value).into_bytes()
 }
 
-fn write(value: &Value, out: &mut String) {
+/// Appends the canonical text of `value`.
+pub fn write(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -69,7 +70,8 @@ fn write_number(number: &Number, out: &mut String) {
     }
 }
 
-fn write_text(text: &str, out: &mut String) {
+/// Appends a text as canonical JSON has it, with its quotes.
+pub fn write_text(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -57,9 +57,14 @@ impl Stream {
         Self { run, head, flow, told: None, undurable: 0, timer: None, blocked, queue }
     }
 
-    /// The row of the run, if it says more than the one before.
-    pub(crate) fn new_row(&mut self) -> Option<RunRow> {
-        let stands = (self.run.status(), self.run.mark(), self.run.in_doubt().count());
+    /// The row of the run, if it says more than the one before. `unsettled` says that the turn may have changed how
+    /// many effects are in doubt: counting them walks over all open tasks.
+    pub(crate) fn new_row(&mut self, unsettled: bool) -> Option<RunRow> {
+        let in_doubt = match self.told {
+            Some((.., in_doubt)) if !unsettled => in_doubt,
+            _ => self.run.in_doubt().count(),
+        };
+        let stands = (self.run.status(), self.run.mark(), in_doubt);
         if self.told == Some(stands) && stands.1 != Mark::Closed {
             return None;
         }

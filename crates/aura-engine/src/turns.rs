@@ -8,6 +8,7 @@ use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::BlobRef;
 use aura_core::effect::EffectClass;
 use aura_core::error::Code;
+use aura_core::event::EventBody;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::Input;
 use aura_core::limits;
@@ -24,6 +25,23 @@ use crate::stream::{Blocked, Job};
 
 /// Epoch of a shard whose owner holds a file lock instead of a lease.
 const EPOCH: u64 = 1;
+
+/// Whether an event may end or park tasks other than the one whose outcome it tells. Looking for those walks over all
+/// that are in flight, which a wide map must not pay at every item.
+fn unsettles(body: &EventBody) -> bool {
+    !matches!(
+        body,
+        EventBody::StepStarted(_)
+            | EventBody::StepCompleted(_)
+            | EventBody::StepSkipped(_)
+            | EventBody::ToolCalled(_)
+            | EventBody::ToolCompleted(_)
+            | EventBody::TimerSet(_)
+            | EventBody::ArtifactCreated(_)
+            | EventBody::VerificationCompleted(_)
+            | EventBody::SignalReceived(_)
+    )
+}
 
 impl Shard {
     /// Presents an input to its run.
@@ -188,7 +206,8 @@ impl Shard {
         }
         let kept: usize = blobs.iter().map(|blob| blob.bytes.len()).sum();
         let bytes = commit.payload.len() + kept;
-        self.pending.group.rows.extend(stream.new_row());
+        let unsettled = events.iter().any(|event| unsettles(&event.body));
+        self.pending.group.rows.extend(stream.new_row(unsettled));
         self.pending.group.commits.push(commit);
         for blob in blobs {
             self.ports.cache.put(blob.address, blob.value);
@@ -200,7 +219,9 @@ impl Shard {
             status: stream.run.status(),
             already: false,
         };
-        self.abandon_dropped(run);
+        if unsettled {
+            self.abandon_dropped(run);
+        }
         let tasks = self.open_tasks(run, &open);
         self.pending.released.push(Released {
             run,

@@ -1,76 +1,78 @@
-//! `cargo xtask bench`: what durability costs here.
+//! `cargo xtask bench`: what durability costs here, beside the disk, and beside peers if there are any.
 
 mod baseline;
+mod cold;
+mod flame;
+mod peers;
+mod report;
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::process;
 use crate::workspace::Workspace;
 use baseline::Baseline;
+use report::Figures;
 
-/// One line that the workload prints.
-#[derive(Debug, Deserialize)]
-struct Level {
-    runs: u64,
-    steps_per_s: f64,
-    step_p50_us: f64,
-    run_p99_us: f64,
-    cpu_us_per_step: f64,
-    bytes_per_step: f64,
+/// What to measure.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The folder to measure in; it must be on a disk.
+    pub(crate) dir: PathBuf,
+    /// Seconds for each level of W1.
+    pub(crate) seconds: u64,
+    /// The workloads (`W1`, `W1:256`, `W2`, …); all if empty.
+    pub(crate) only: Vec<String>,
+    /// A folder with a script `run-peers`.
+    pub(crate) peers: Option<PathBuf>,
+    /// The variants that it is asked for; all if empty.
+    pub(crate) variants: Vec<String>,
+    /// Where a flame graph of W1 at 256 runs is written.
+    pub(crate) flame: Option<PathBuf>,
 }
 
-/// Measures the disk, then W1 in the same folder, and prints both with their ratio.
-pub(crate) fn run(workspace: &Workspace, dir: &Path, seconds: u64) -> anyhow::Result<()> {
-    let dir = std::path::absolute(dir).context("the folder to measure in")?;
-    let mut bench = process::cargo(&workspace.root);
-    bench.args(["bench", "--locked", "-p", "aura-engine", "--bench", "workloads", "--"]);
-    bench.arg(&dir).arg(seconds.to_string());
-    // Built before the disk is measured, so that both are measured in the same minute.
-    let mut build = process::cargo(&workspace.root);
-    build.args(["bench", "--locked", "-p", "aura-engine", "--bench", "workloads", "--no-run"]);
-    process::run(&mut build)?;
+/// Measures the disk, then the workloads in the same folder in the same minutes, and prints them with their ratios.
+pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> anyhow::Result<()> {
+    let dir = std::path::absolute(&plan.dir).context("the folder to measure in")?;
+    // Built before the disk is measured, so that both are measured in the same minutes.
+    let program = built(workspace)?;
+    if let Some(flame) = &plan.flame {
+        return flame::draw(workspace, &program, &dir, flame);
+    }
+    let aura = crate::aura::Aura::build(workspace)?;
     let baseline = Baseline::measure(&dir)?;
     println!("{baseline}");
-    println!("W1: 10 sequential durable no-op steps a run, {seconds} s a level");
+    let mut bench = workspace.program(program.as_os_str());
+    bench.arg(&dir).arg(plan.seconds.to_string()).args(&plan.only);
     let printed = process::output(&mut bench)?;
-    let levels = levels(&String::from_utf8_lossy(&printed))?;
-    print!("{}", table(&levels, &baseline));
+    let mut figures = Figures::read(&String::from_utf8_lossy(&printed))?;
+    if plan.only.is_empty() {
+        figures.cold_ms = Some(cold::measure(&aura, &dir)?);
+    }
+    print!("{}", figures.tables(&baseline));
+    if let Some(folder) = &plan.peers {
+        let rows = peers::measure(workspace, folder, &plan.variants)?;
+        print!("\n{}", figures.beside(&rows));
+    }
     Ok(())
 }
 
-fn levels(printed: &str) -> anyhow::Result<Vec<Level>> {
-    printed
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).with_context(|| format!("not a level: {line}")))
-        .collect()
+/// The workloads as a program.
+fn built(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut build = process::cargo(&workspace.root);
+    build.args(["bench", "--locked", "-p", "aura-engine", "--bench", "workloads", "--no-run"]);
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let said = process::output(&mut build)?;
+    executable(&String::from_utf8_lossy(&said)).context("cargo did not say where the workloads are")
 }
 
-fn table(levels: &[Level], baseline: &Baseline) -> String {
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "{:>6} {:>10} {:>12} {:>11} {:>11} {:>12} {:>11}",
-        "runs", "steps/s", "step p50 µs", "× fdatasync", "run p99 ms", "CPU µs/step", "bytes/step"
-    );
-    for level in levels {
-        let _ = writeln!(
-            out,
-            "{:>6} {:>10.0} {:>12.0} {:>11.2} {:>11.1} {:>12.1} {:>11.0}",
-            level.runs,
-            level.steps_per_s,
-            level.step_p50_us,
-            level.step_p50_us / baseline.p50,
-            level.run_p99_us / 1_000.0,
-            level.cpu_us_per_step,
-            level.bytes_per_step
-        );
-    }
-    out
+fn executable(said: &str) -> Option<PathBuf> {
+    let built = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    built
+        .filter(|message| message["target"]["name"] == "workloads")
+        .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()))
 }
 
 #[cfg(test)]
@@ -78,19 +80,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_set_beside_the_disk() {
-        let line = r#"{"workload":"W1","runs":1,"steps":10.0,"steps_per_s":2500.4,"step_p50_us":400.0,"run_p50_us":4000.0,"run_p99_us":5000.0,"cpu_us_per_step":90.0,"bytes_per_step":700.0}"#;
-        let levels = levels(&format!("noise\n{line}\n")).unwrap();
-        let table = table(&levels, &Baseline { p50: 200.0, p95: 0.0, p99: 0.0 });
-        let row = table.lines().nth(1).unwrap();
-        assert_eq!(
-            row.split_whitespace().collect::<Vec<_>>(),
-            ["1", "2500", "400", "2.00", "5.0", "90.0", "700"]
-        );
-    }
-
-    #[test]
-    fn a_broken_line_is_an_error() {
-        assert!(levels("{\"runs\":1}").is_err());
+    fn cargo_says_where_the_program_is() {
+        let said = "{\"target\":{\"name\":\"x\"},\"executable\":\"/x\"}\nnoise\n\
+                    {\"target\":{\"name\":\"workloads\"},\"executable\":\"/w\"}\n";
+        assert_eq!(executable(said), Some(PathBuf::from("/w")));
+        assert_eq!(executable("{}"), None);
     }
 }

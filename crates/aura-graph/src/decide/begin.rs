@@ -407,13 +407,14 @@ impl Work<'_, '_> {
         place: usize,
         call: Hash,
     ) -> Result<(), Failure> {
+        let asks = |node: &&Node| matches!(&node.kind, Kind::Approval(Approval { of: Some(of), .. }) if *of == place);
+        let mut asking = list.nodes.iter().filter(asks).peekable();
+        if asking.peek().is_none() {
+            return Ok(());
+        }
         let body = step.parent().unwrap_or_else(StepPath::root);
         let wanted = action_hash(self.run.id.0.as_bytes(), step, call).to_string();
-        for node in &list.nodes {
-            let Kind::Approval(Approval { of: Some(of), .. }) = &node.kind else { continue };
-            if *of != place {
-                continue;
-            }
+        for node in asking {
             let state = self.run.scope(&body).and_then(|scope| scope.nodes.get(&node.id));
             // Skipped, or on a route not taken: nobody was to be asked.
             let Some(state) = state else { continue };
