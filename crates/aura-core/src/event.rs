@@ -14,6 +14,9 @@ use crate::data::{BlobRef, Data};
 use crate::error::Failure;
 use crate::hash::Hash;
 use crate::path::StepPath;
+use crate::saga::{
+    Compensating, Compensation, CompensationFailed, CompensationStarted, SagaEnd, SagaStarted,
+};
 use crate::task::{Artifact, Permissions, TaskSpec};
 use crate::time::Millis;
 
@@ -66,7 +69,7 @@ bodies! {
     /// Somebody asked for a run to be cancelled.
     4 RunCancelling(Request) = "run.cancelling";
     /// A run ended because it was cancelled.
-    5 RunCancelled(Empty) = "run.cancelled";
+    5 RunCancelled(RunCancelled) = "run.cancelled";
     /// A step became ready; what it opens is in its work.
     6 StepStarted(Box<StepStarted>) = "step.started";
     /// A step, or a body of one, ended well.
@@ -109,6 +112,16 @@ bodies! {
     25 ArtifactCreated(ArtifactCreated) = "artifact.created";
     /// A call was refused because a root, address or rule does not allow it.
     26 PolicyViolation(PolicyViolation) = "policy.violation";
+    /// A run that failed or was cancelled has nothing in flight any more and undoes what it did.
+    27 RunCompensating(Compensating) = "run.compensating";
+    /// A run began whose flow has compensations.
+    28 SagaStarted(SagaStarted) = "saga.started";
+    /// The compensation of a step is about to be tried; its path is the step's with `/compensate`.
+    29 CompensationStarted(CompensationStarted) = "compensation.started";
+    /// The compensation of a step failed for good.
+    30 CompensationFailed(CompensationFailed) = "compensation.failed";
+    /// A step was undone.
+    31 StepCompensated(Empty) = "step.compensated";
 }
 
 /// Nothing more to tell.
@@ -199,9 +212,22 @@ pub struct RunFailed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(1)]
     pub step: Option<StepPath>,
+    /// What became of its compensations, if there were any to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(3)]
+    pub saga: Option<SagaEnd>,
     /// State hash after it.
     #[n(2)]
     pub state: Hash,
+}
+
+/// Data of `run.cancelled`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, Encode, Decode)]
+pub struct RunCancelled {
+    /// What became of its compensations, if there were any to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(0)]
+    pub saga: Option<SagaEnd>,
 }
 
 /// Somebody asks for something.
@@ -332,6 +358,10 @@ pub struct StepCompleted {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[n(2)]
     pub last: bool,
+    /// What undoes it, if its node says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(5)]
+    pub compensate: Option<Compensation>,
     /// Where control goes, if a route of `next` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(3)]
@@ -378,6 +408,10 @@ pub struct StepFailed {
     /// What follows.
     #[n(1)]
     pub then: OnFailure,
+    /// What undoes it, if it acted all the same and its node says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(4)]
+    pub compensate: Option<Compensation>,
     /// Where control goes, if the flow goes on and a route of `next` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(2)]

@@ -17,6 +17,7 @@ pub mod input;
 pub mod limits;
 pub mod path;
 pub mod ports;
+pub mod saga;
 pub mod schema;
 pub mod task;
 pub mod time;

@@ -100,6 +100,10 @@ limits! {
     SIGNALS: usize = 1_000, "signals kept before their wait";
     /// Signal ids remembered for deduplication.
     SIGNAL_IDS: usize = 4_096, "signal ids remembered by a run";
+    /// Steps of a run that wait to be compensated should it fail.
+    COMPENSATIONS: usize = 100_000, "compensations that a run keeps";
+    /// Steps that could not be compensated, as the end of a run lists them.
+    UNCOMPENSATED_LISTED: usize = 100, "uncompensated steps listed at the end of a run";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.

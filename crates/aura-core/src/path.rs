@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+/// What a compensation's path adds to that of its step.
+const COMPENSATION: &str = "/compensate";
+
 /// The path of a step, or of a body within a step; cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -75,6 +78,18 @@ impl StepPath {
             Some(at) => Some(Self(self.0[..at].into())),
             None => Some(Self::root()),
         }
+    }
+
+    /// The path of the compensation of the step that this path names.
+    pub fn compensation(&self) -> Self {
+        Self(format!("{}{COMPENSATION}", self.0).into())
+    }
+
+    /// For the path of a compensation: the step that it undoes. (A node of this name stands in a body, whose path
+    /// ends with its key.)
+    pub fn compensates(&self) -> Option<Self> {
+        let step = self.0.strip_suffix(COMPENSATION)?;
+        (!step.is_empty() && !step.ends_with(']')).then(|| Self(step.into()))
     }
 
     /// The segments, outermost first; none for the root.

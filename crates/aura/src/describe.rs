@@ -9,6 +9,7 @@ use aura_core::time::{Millis, Span};
 use serde_json::Value;
 
 use crate::output::{Tone, cut, local_time, plain};
+use crate::saga;
 
 /// Characters of a value in a list.
 const BRIEF: usize = 72;
@@ -61,9 +62,13 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 pub(crate) fn tone(status: RunStatus) -> Tone {
     match status {
         RunStatus::Completed => Tone::Good,
-        RunStatus::Failed => Tone::Bad,
+        RunStatus::Failed | RunStatus::CompensationFailed => Tone::Bad,
         RunStatus::Running => Tone::Busy,
-        RunStatus::Waiting | RunStatus::InDoubt | RunStatus::Cancelling => Tone::Warn,
+        RunStatus::Waiting
+        | RunStatus::InDoubt
+        | RunStatus::Cancelling
+        | RunStatus::Compensating
+        | RunStatus::Compensated => Tone::Warn,
         RunStatus::Cancelled => Tone::Faint,
     }
 }
@@ -71,10 +76,13 @@ pub(crate) fn tone(status: RunStatus) -> Tone {
 /// The tone of an event in a list.
 pub(crate) fn event_tone(body: &EventBody) -> Tone {
     match body {
-        EventBody::RunCompleted(_) | EventBody::StepCompleted(_) => Tone::Good,
+        EventBody::RunCompleted(_)
+        | EventBody::StepCompleted(_)
+        | EventBody::StepCompensated(_) => Tone::Good,
         EventBody::RunFailed(_)
         | EventBody::StepFailed(_)
         | EventBody::ToolFailed(_)
+        | EventBody::CompensationFailed(_)
         | EventBody::PolicyViolation(_)
         | EventBody::ApprovalDenied(_)
         | EventBody::ApprovalExpired(_) => Tone::Bad,
@@ -82,6 +90,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::ApprovalRequested(_)
         | EventBody::StepRetrying(_)
         | EventBody::RunCancelling(_)
+        | EventBody::RunCompensating(_)
         | EventBody::RunCancelled(_) => Tone::Warn,
         EventBody::RunStarted(_) => Tone::Strong,
         _ => Tone::Busy,
@@ -98,8 +107,10 @@ pub(crate) fn event(body: &EventBody) -> String {
         EventBody::RunCompleted(e) => data(&e.output),
         EventBody::RunFailed(e) => {
             let step = e.step.as_ref().map(|step| format!("{step}: ")).unwrap_or_default();
-            one_line(&format!("{step}{}", e.error), BRIEF * 2)
+            let saga = e.saga.as_ref().map(|end| format!("; {}", saga::told(end)));
+            one_line(&format!("{step}{}{}", e.error, saga.unwrap_or_default()), BRIEF * 2)
         }
+        EventBody::RunCancelled(e) => e.saga.as_ref().map(saga::told).unwrap_or_default(),
         EventBody::RunCancelling(e) => by(e),
         EventBody::StepStarted(e) => work(&e.work),
         EventBody::StepCompleted(e) => {
@@ -161,6 +172,17 @@ fn act(body: &EventBody) -> String {
             format!("{} ({})", plain(&e.artifact.location), bytes(e.artifact.bytes))
         }
         EventBody::PolicyViolation(e) => one_line(&e.reason, BRIEF * 2),
+        EventBody::SagaStarted(e) => {
+            format!("{} can be undone", count(u64::from(e.nodes), "node"))
+        }
+        EventBody::RunCompensating(e) => {
+            let why = e.error.as_ref().map(ToString::to_string).unwrap_or_default();
+            one_line(&why, BRIEF * 2)
+        }
+        EventBody::CompensationStarted(e) => {
+            format!("{} ({}) key {}", e.tool, e.class, e.key.short())
+        }
+        EventBody::CompensationFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
         _ => String::new(),
     }
 }

@@ -124,7 +124,10 @@ impl Ledger {
         let Some(step) = &event.step else {
             let ends = matches!(
                 event.body,
-                EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunCancelled(_)
+                EventBody::RunCompleted(_)
+                    | EventBody::RunFailed(_)
+                    | EventBody::RunCancelled(_)
+                    | EventBody::RunCompensating(_)
             );
             if ends {
                 self.close(&StepPath::root(), done);
@@ -136,32 +139,48 @@ impl Ledger {
                 if let Work::Task(spec) = &data.work
                     && spec.class != EffectClass::Pure
                 {
-                    let entry = Entry {
-                        run_id: self.run,
-                        step: step.clone(),
-                        tool: spec.tool.clone(),
-                        class: spec.class,
-                        key: spec.key,
-                        call: spec.call,
-                        attempts: 0,
-                        status: Status::Intended,
-                        reconciled: false,
-                        settled: None,
-                        doubt: None,
-                        error: None,
-                        started: at,
-                        updated: at,
-                    };
-                    self.open.insert(step.clone(), entry);
+                    let call = (spec.tool.as_str(), spec.class, spec.call, spec.key);
+                    self.enter(at, step, call);
                 }
             }
-            EventBody::StepCompleted(_) | EventBody::StepFailed(_) => self.close(step, done),
+            EventBody::CompensationStarted(data) if data.class != EffectClass::Pure => {
+                self.enter(at, step, (&data.tool, data.class, data.call, data.key));
+            }
+            EventBody::StepCompensated(_) => self.close(&step.compensation(), done),
+            EventBody::StepCompleted(_)
+            | EventBody::StepFailed(_)
+            | EventBody::CompensationFailed(_) => self.close(step, done),
             body => {
                 if let Some(entry) = self.open.get_mut(step) {
                     entry.happens(at, event.attempt, body);
                 }
             }
         }
+    }
+
+    fn enter(
+        &mut self,
+        at: Millis,
+        step: &StepPath,
+        (tool, class, call, key): (&str, EffectClass, Hash, Hash),
+    ) {
+        let entry = Entry {
+            run_id: self.run,
+            step: step.clone(),
+            tool: tool.to_owned(),
+            class,
+            key,
+            call,
+            attempts: 0,
+            status: Status::Intended,
+            reconciled: false,
+            settled: None,
+            doubt: None,
+            error: None,
+            started: at,
+            updated: at,
+        };
+        self.open.insert(step.clone(), entry);
     }
 
     /// What is still open, at the end of the log.

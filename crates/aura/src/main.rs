@@ -28,6 +28,7 @@ mod performing;
 mod planning;
 mod report;
 mod resolve;
+mod saga;
 mod secrets;
 mod signals;
 mod socket;

@@ -14,13 +14,13 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::needs::needs;
 use crate::output::{Tone, plain};
-use crate::wire;
+use crate::{describe, saga, wire};
 
 /// The exit code of a run that stands so.
 pub(crate) fn exit(run: &Run) -> Exit {
     match run.status() {
         RunStatus::Completed => Exit::Done,
-        RunStatus::Failed | RunStatus::Cancelled => Exit::Failed,
+        status if status.closed() => Exit::Failed,
         _ => Exit::Waiting,
     }
 }
@@ -47,6 +47,7 @@ pub(crate) fn document(run: &Run, blobs: &Arc<dyn Blobs>) -> Result<Value, Probl
         "status": run.status(),
         "output": output,
         "error": error,
+        "saga": saga::end(run),
         "duration_ms": run.at.since(run.started_at()),
         "steps": run.steps,
         "events": run.events,
@@ -89,9 +90,10 @@ pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Res
         }
         Phase::Failed(error, step) => {
             let at = step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
-            let head = out.paint(Tone::Bad, "failed");
+            let head = out.paint(describe::tone(run.status()), run.status().as_str());
             out.line(format_args!("{head} {id}{at} after {took}"));
             out.line(format_args!("  {}: {}", error.code, plain(&error.message)));
+            undone(context, run);
             out.line(format_args!(
                 "  {} aura explain {}",
                 out.paint(Tone::Strong, "next:"),
@@ -99,11 +101,27 @@ pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Res
             ));
         }
         Phase::Cancelled => {
-            out.line(format_args!("{} {id} after {took}", out.paint(Tone::Warn, "cancelled")));
+            let head = out.paint(describe::tone(run.status()), run.status().as_str());
+            out.line(format_args!("{head} {id} after {took}"));
+            undone(context, run);
         }
         _ => waiting(context, run),
     }
     Ok(())
+}
+
+/// What was undone, and what could not be.
+fn undone(context: &Context, run: &Run) {
+    let Some(end) = saga::end(run) else { return };
+    let out = &context.out;
+    out.line(format_args!("  undone: {}", saga::undone(end)));
+    for left in saga::left(end) {
+        out.line(format_args!("  {} {left}", out.paint(Tone::Bad, "not undone:")));
+    }
+    if end.failed > 0 {
+        let next = out.paint(Tone::Strong, "next:");
+        out.line(format_args!("  {next} aura show {}, and undo these by hand", run.id));
+    }
 }
 
 fn waiting(context: &Context, run: &Run) {

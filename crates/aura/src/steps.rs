@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use aura_core::data::Data;
-use aura_core::event::{ArtifactCreated, Event, EventBody, Output as Made, Settlement, Work};
+use aura_core::event::{
+    ArtifactCreated, Event, EventBody, Output as Made, Settlement, StepFailed, Work,
+};
 use aura_core::path::StepPath;
+use aura_core::saga::CompensationFailed;
 use aura_core::time::{Millis, Span};
 use serde_json::{Value, json};
 
@@ -65,6 +68,13 @@ impl Steps {
                     step.attempts = 1;
                 }
             }
+            EventBody::CompensationStarted(data) => {
+                let Some(step) = self.reach(path, at, KEPT) else { return };
+                step.what.clone_from(&data.tool);
+                step.class = Some(data.class.as_str());
+                step.attempts = 1;
+            }
+            EventBody::StepCompensated(_) => self.compensated(path, at),
             EventBody::ArtifactCreated(data) if self.artifacts.len() < KEPT => {
                 self.artifacts.push((path.clone(), data.clone()));
             }
@@ -73,6 +83,7 @@ impl Steps {
                 let ends = matches!(
                     body,
                     EventBody::StepFailed(_)
+                        | EventBody::CompensationFailed(_)
                         | EventBody::StepSkipped(_)
                         | EventBody::StepCompleted(_)
                 );
@@ -90,11 +101,24 @@ impl Steps {
         }
     }
 
+    /// A step was undone: it says so, and its compensation ended.
+    fn compensated(&mut self, path: &StepPath, at: Millis) {
+        for (path, status) in [(path.clone(), "compensated"), (path.compensation(), "completed")] {
+            if let Some(place) = self.places.get(&path) {
+                let step = &mut self.all[*place];
+                step.status = status;
+                step.ended.get_or_insert(at);
+            }
+        }
+    }
+
     /// The step of a path that ends without having been seen to start.
     fn reach_end(&mut self, path: &StepPath, at: Millis, ends: &EventBody) -> Option<&mut Step> {
         match ends {
             // Kept beyond the others, for it may be the reason for all that follows.
-            EventBody::StepFailed(_) => self.reach(path, at, KEPT + FAILURES),
+            EventBody::StepFailed(_) | EventBody::CompensationFailed(_) => {
+                self.reach(path, at, KEPT + FAILURES)
+            }
             EventBody::StepCompleted(_) if self.all.len() >= KEPT => None,
             _ => self.reach(path, at, KEPT),
         }
@@ -236,10 +260,11 @@ impl Step {
                     Made::Task | Made::Node(_) | Made::Bodies => {}
                 }
             }
-            EventBody::StepFailed(data) => {
+            EventBody::StepFailed(StepFailed { error, .. })
+            | EventBody::CompensationFailed(CompensationFailed { error }) => {
                 self.end(at, "failed");
                 self.output = None;
-                self.error = Some(data.error.clone());
+                self.error = Some(error.clone());
             }
             EventBody::StepSkipped(_) => self.end(at, "skipped"),
             _ => {}
@@ -264,6 +289,7 @@ impl Step {
         let (tone, mark) = match self.status {
             "completed" => (Tone::Good, "✓"),
             "failed" => (Tone::Bad, "✗"),
+            "compensated" => (Tone::Faint, "↩"),
             "skipped" => (Tone::Faint, "–"),
             "in doubt" => (Tone::Warn, "?"),
             "waiting" => (Tone::Warn, "◌"),

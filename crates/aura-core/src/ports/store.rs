@@ -81,29 +81,45 @@ pub enum RunStatus {
     InDoubt,
     /// Being cancelled.
     Cancelling,
+    /// Undoing what it did, because it failed or was cancelled.
+    Compensating,
     /// Ended well.
     Completed,
     /// Ended in failure.
     Failed,
     /// Ended by cancellation.
     Cancelled,
+    /// Ended in failure, and everything that can be undone was.
+    Compensated,
+    /// Ended in failure or by cancellation, and something could not be undone.
+    CompensationFailed,
 }
 
 impl RunStatus {
     /// Every status.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Running,
         Self::Waiting,
         Self::InDoubt,
         Self::Cancelling,
+        Self::Compensating,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
+        Self::Compensated,
+        Self::CompensationFailed,
     ];
 
     /// Whether the run has ended.
     pub fn closed(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        matches!(
+            self,
+            Self::Completed
+                | Self::Failed
+                | Self::Cancelled
+                | Self::Compensated
+                | Self::CompensationFailed
+        )
     }
 
     /// The word in lists and in `--where`.
@@ -113,9 +129,12 @@ impl RunStatus {
             Self::Waiting => "waiting",
             Self::InDoubt => "in_doubt",
             Self::Cancelling => "cancelling",
+            Self::Compensating => "compensating",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Compensated => "compensated",
+            Self::CompensationFailed => "compensation_failed",
         }
     }
 }

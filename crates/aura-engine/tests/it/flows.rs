@@ -8,6 +8,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("trouble", TROUBLE),
     ("large", LARGE),
     ("stopping", STOPPING),
+    ("saga", SAGA),
 ];
 
 const EFFECTS: &str = r#"
@@ -169,6 +170,31 @@ nodes:
         - { id: put, tool: sim.idempotent, with: { n: $item, text: $steps.big.output.text } }
 output: { size: $steps.size.output, each: "{{ steps.each.output | length }}", all: $steps.each.output }
 "#;
+
+/// Everything that is done is undone, but for the compensation that always fails.
+const SAGA: &str = r"
+flow: saga
+nodes:
+  - id: book
+    tool: sim.irreversible
+    with: { n: 1 }
+    compensate: { tool: sim.read, with: { fail: { code: NOT_FOUND } } }
+  - id: seats
+    map:
+      items: [1, 2]
+      do:
+        - id: take
+          tool: sim.idempotent
+          with: { n: $item }
+          compensate: { tool: sim.irreversible, with: { free: $steps.take.output.echo.n } }
+  - id: lost
+    tool: sim.irreversible
+    with: { fail: { code: NETWORK_ERROR, times: 1, certain: false } }
+    compensate:
+      tool: sim.irreversible
+      with: { fail: { code: UNAVAILABLE, times: 1, certain: false }, undo: lost }
+  - { id: no, tool: sim.pure, with: { fail: { code: CONFLICT } } }
+";
 
 const STOPPING: &str = r"
 flow: stopping

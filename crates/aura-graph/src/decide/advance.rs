@@ -33,6 +33,8 @@ impl Work<'_, '_> {
                 return Ok(());
             }
             match &job {
+                Job::Compensate => self.compensate()?,
+                _ if self.compensating() => {}
                 Job::Body(body) => self.body(body)?,
                 Job::Step(step) => self.step(step)?,
             }
@@ -42,6 +44,9 @@ impl Work<'_, '_> {
 
     /// Asks every body in work to go on.
     pub(super) fn everywhere(&mut self) {
+        if self.compensating() {
+            return self.later(Job::Compensate);
+        }
         let mut places = Vec::new();
         collect(&StepPath::root(), &self.run.root, &mut places);
         for job in places {
@@ -155,6 +160,7 @@ impl Work<'_, '_> {
                 output,
                 vars: std::collections::BTreeMap::new(),
                 last,
+                compensate: None,
                 next: None,
                 state: Hash::ZERO,
             }),
@@ -267,7 +273,7 @@ impl Work<'_, '_> {
                 let context = self.context(&root);
                 match evaluated(template.value(&context))?.and_then(|value| self.keep(value)) {
                     Ok(output) => output,
-                    Err(failure) => return self.fail_run(failure, None),
+                    Err(failure) => return self.end_badly(Some((failure, None))),
                 }
             }
         };
@@ -333,7 +339,10 @@ impl Work<'_, '_> {
 
     /// A step ended: its body may go on.
     pub(super) fn after_step(&mut self, step: &StepPath) {
-        self.later(Job::Body(step.parent().unwrap_or_else(StepPath::root)));
+        self.later(match step.compensates() {
+            Some(_) => Job::Compensate,
+            None => Job::Body(step.parent().unwrap_or_else(StepPath::root)),
+        });
     }
 }
 

@@ -11,6 +11,7 @@ use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::limits;
 use aura_core::path::StepPath;
+use aura_core::saga::SagaStarted;
 use aura_core::time::Millis;
 use serde_json::json;
 
@@ -75,7 +76,7 @@ impl Work<'_, '_> {
                 self.answer(step, *verdict, *action, answer)
             }
             Input::Cancel { actor, reason } => {
-                if self.cancelling() {
+                if self.cancelling() || self.compensating() {
                     return Err(Stop::Nothing);
                 }
                 let request = Request { actor: actor.clone(), reason: reason.clone() };
@@ -128,8 +129,12 @@ impl Work<'_, '_> {
         }
         start.vars = vars;
         self.emit_run(EventBody::RunStarted(Box::new(start)))?;
+        let nodes = self.flow.body.compensations();
+        if nodes > 0 {
+            self.emit_run(EventBody::SagaStarted(SagaStarted { nodes }))?;
+        }
         if let Some(failure) = broken {
-            return self.fail_run(failure, None);
+            return self.end_badly(Some((failure, None)));
         }
         self.later(Job::Body(root));
         Ok(())

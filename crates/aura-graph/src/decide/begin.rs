@@ -79,7 +79,8 @@ impl Work<'_, '_> {
                     Ok(call) => call,
                     Err(failure) => return Ok(Err(failure)),
                 };
-                if let Err(failure) = self.approved(step, list, place, call.call) {
+                let may = self.approved(step, list, place, call.call);
+                if let Err(failure) = may.and_then(|()| self.can_be_undone(node)) {
                     return Ok(Err(failure));
                 }
                 self.open_task(step, node, call).map(Ok)
@@ -141,7 +142,7 @@ impl Work<'_, '_> {
     }
 
     /// The call of a task, whole. `with` holds the arguments and the places of secrets in them.
-    fn call(
+    pub(super) fn call(
         &mut self,
         step: &StepPath,
         node: &Node,

@@ -6,6 +6,7 @@
 mod advance;
 mod answer;
 mod begin;
+mod compensate;
 mod settle;
 mod stop;
 mod tasks;

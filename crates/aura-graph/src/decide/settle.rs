@@ -8,6 +8,7 @@ use aura_core::event::{EventBody, OnFailure, Output, StepCompleted, StepFailed};
 use aura_core::hash::Hash;
 use aura_core::limits;
 use aura_core::path::StepPath;
+use aura_core::saga::Compensation;
 use serde_json::json;
 
 use super::turn::{Step, Work};
@@ -37,11 +38,16 @@ impl Work<'_, '_> {
         let body = step.parent().unwrap_or_else(StepPath::root);
         let mut view = View::new(&self.run, self.flow, &body).ending(step, val, None);
         view.set_vars(&vars);
+        let (list, place) = self.node_def(step)?;
+        let compensate = match &list.nodes[place].compensate {
+            Some(undo) => Some(self.compensation(step, undo, view.clone())?),
+            None => None,
+        };
         let next = match self.route(step, view)? {
             Ok(next) => next,
-            Err(failure) => return self.fail(step, failure),
+            Err(failure) => return self.fail_with(step, failure, compensate),
         };
-        let data = StepCompleted { output, vars, last: false, next, state: Hash::ZERO };
+        let data = StepCompleted { output, vars, last: false, compensate, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepCompleted(data))?;
         self.after_step(step);
         Ok(())
@@ -49,6 +55,19 @@ impl Work<'_, '_> {
 
     /// A step fails; its node says what follows.
     pub(super) fn fail(&mut self, step: &StepPath, error: Failure) -> Step {
+        self.fail_with(step, error, None)
+    }
+
+    /// A step fails although it acted, or may have; `compensate` undoes it.
+    pub(super) fn fail_with(
+        &mut self,
+        step: &StepPath,
+        error: Failure,
+        compensate: Option<Compensation>,
+    ) -> Step {
+        if step.compensates().is_some() {
+            return self.not_undone(step, error);
+        }
         let (list, place) = self.node_def(step)?;
         let mut next = None;
         let mut error = error;
@@ -76,7 +95,7 @@ impl Work<'_, '_> {
                 }
             }
         };
-        let data = StepFailed { error, then, next, state: Hash::ZERO };
+        let data = StepFailed { error, then, compensate, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepFailed(data))?;
         self.after_step(step);
         Ok(())

@@ -2,7 +2,7 @@
 //! and then ends.
 
 use aura_core::error::Failure;
-use aura_core::event::{Empty, EventBody, OnFailure, RunFailed, StepFailed};
+use aura_core::event::{EventBody, OnFailure, StepFailed};
 use aura_core::hash::Hash;
 use aura_core::path::StepPath;
 
@@ -12,7 +12,9 @@ use crate::state::{Trouble, tasks_below};
 impl Work<'_, '_> {
     /// Whether nothing new may start at this place, because something around it stops.
     pub(super) fn stops(&self, path: &StepPath) -> bool {
-        self.cancelling() || self.stopper(path).is_some()
+        // What undoes the run is all that starts when the rest has stopped.
+        path.compensates().is_none()
+            && (self.cancelling() || self.compensating() || self.stopper(path).is_some())
     }
 
     /// The innermost body or step around `path` that stops, with why.
@@ -39,7 +41,7 @@ impl Work<'_, '_> {
                 return Ok(());
             }
             if place.is_root() && !self.cancelling() {
-                return self.fail_run(trouble.error, Some(trouble.step));
+                return self.end_badly(Some((trouble.error, Some(trouble.step))));
             }
             if !place.is_root() {
                 return if place.is_body() {
@@ -50,7 +52,7 @@ impl Work<'_, '_> {
             }
         }
         if self.cancelling() && !self.bound(&StepPath::root()) {
-            return self.emit_run(EventBody::RunCancelled(Empty {}));
+            return self.end_badly(None);
         }
         Ok(())
     }
@@ -62,15 +64,11 @@ impl Work<'_, '_> {
 
     pub(super) fn fail_body(&mut self, body: &StepPath, error: Failure) -> Step {
         let then = OnFailure::Fail;
-        let data = StepFailed { error, then, next: None, state: Hash::ZERO };
+        let data = StepFailed { error, then, compensate: None, next: None, state: Hash::ZERO };
         self.emit(body, EventBody::StepFailed(data))?;
         if let Some(step) = body.parent() {
             self.later(Job::Step(step));
         }
         Ok(())
-    }
-
-    pub(super) fn fail_run(&mut self, error: Failure, step: Option<StepPath>) -> Step {
-        self.emit_run(EventBody::RunFailed(RunFailed { error, step, state: Hash::ZERO }))
     }
 }

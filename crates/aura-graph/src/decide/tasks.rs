@@ -11,6 +11,7 @@ use aura_core::hash::Hash;
 use aura_core::input::Outcome;
 use aura_core::limits;
 use aura_core::path::StepPath;
+use aura_core::saga::Compensation;
 use aura_core::schema::Schema;
 use aura_core::task::{Artifact, OnUnknown, TaskResult};
 use serde_json::Value;
@@ -108,6 +109,9 @@ impl Work<'_, '_> {
 
     /// The task of a step has its output: a verification is judged, any other step completes.
     fn done(&mut self, step: &StepPath) -> Step {
+        if let Some(of) = step.compensates() {
+            return self.undone(&of);
+        }
         let outcome = self.run.node(step).and_then(|node| node.outcome.clone());
         let data = outcome.unwrap_or_default();
         let verifies =
@@ -227,7 +231,11 @@ impl Work<'_, '_> {
         let why = error.map_or_else(|| "its outcome was lost".to_owned(), |e| e.message);
         let message = format!("it is not known whether '{}' acted: {why}", task.spec.tool);
         let failure = Failure::in_doubt(Code::InDoubt, message).of_attempt(task.attempt);
-        self.fail(step, failure)
+        // It may have acted, so that it would have to be undone, but with what it gave that is lost too.
+        let (list, place) = self.node_def(step)?;
+        let undo = list.nodes[place].compensate.as_ref();
+        let unable = undo.map(|_| Compensation::Unable(failure.clone()));
+        self.fail_with(step, failure, unable)
     }
 
     /// An outcome that arrives after its attempt was given up.

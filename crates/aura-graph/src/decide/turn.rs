@@ -52,6 +52,8 @@ pub(super) enum Job {
     Body(StepPath),
     /// The bodies of this step.
     Step(StepPath),
+    /// What undoes the run.
+    Compensate,
 }
 
 pub(super) struct Work<'a, 'w> {

@@ -59,6 +59,7 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
             effect: node.effect,
             on_unknown: node.on_unknown,
             max_visits: node.max_visits,
+            compensate: node.compensate.and_then(|undo| compensation(*undo, tools, defs)),
         });
     }
     Arc::new(Body { nodes, index })
@@ -78,6 +79,26 @@ fn routes(draft: Vec<draft::Route<'_>>, graph: &Graph, at: usize) -> Vec<Route> 
             })
         })
         .collect()
+}
+
+/// What undoes a node: a node without edges.
+fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Option<Box<Node>> {
+    Some(Box::new(Node {
+        id: node.id,
+        title: None,
+        kind: kind(node.kind?, &BTreeMap::new(), tools, defs),
+        when: None,
+        incoming: Vec::new(),
+        next: Vec::new(),
+        on_error: OnError::Fail,
+        retry: node.retry,
+        timeout_ms: node.timeout_ms,
+        deadline_ms: None,
+        effect: node.effect,
+        on_unknown: node.on_unknown,
+        max_visits: node.max_visits,
+        compensate: None,
+    }))
 }
 
 fn kind(

@@ -68,6 +68,8 @@ pub(super) struct Node<'t> {
     pub(super) effect_span: Option<Range<usize>>,
     pub(super) on_unknown: OnUnknown,
     pub(super) max_visits: u32,
+    /// A node of its own, in no list.
+    pub(super) compensate: Option<Box<Node<'t>>>,
 }
 
 #[derive(Debug)]

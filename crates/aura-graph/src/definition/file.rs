@@ -68,6 +68,8 @@ pub(super) struct Node {
     tool: Option<String>,
     /// The tool's parameters; texts in them may hold expressions.
     with: Option<BTreeMap<String, Value>>,
+    /// What undoes the step if the run fails or is cancelled after it (tool nodes).
+    compensate: Option<Compensate>,
     /// Sets variables.
     set: Option<BTreeMap<String, Value>>,
     /// Runs the nodes of the first case whose condition holds.
@@ -103,6 +105,7 @@ pub(super) const TOOL_ONLY: &[(&str, &str)] = &[
     ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
     ("effect", "only a tool has an effect"),
     ("on_unknown", "only the effect of a tool can stay unknown"),
+    ("compensate", "only the effect of a tool can be undone"),
 ];
 
 fn of_tools() -> Value {
@@ -199,6 +202,22 @@ pub(super) struct Retry {
     /// Growth of the wait; 2 unless said otherwise.
     #[schemars(range(min = 1.0, max = 100.0))]
     factor: Option<f64>,
+}
+
+/// The call that undoes a step. Its parameters may use the step's own output.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Compensate {
+    /// The tool.
+    tool: String,
+    /// Its parameters, rendered when the step completes; texts in them may hold expressions.
+    with: Option<BTreeMap<String, Value>>,
+    /// Tries and the waits between them.
+    retry: Option<Retry>,
+    /// Time that one attempt may take, such as `30s`.
+    timeout: Option<Duration>,
+    /// How the call marks the world, where the tool's own class is not the right one.
+    effect: Option<Effect>,
 }
 
 /// Cases, tried from the top.

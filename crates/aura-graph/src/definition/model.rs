@@ -103,6 +103,20 @@ pub struct Node {
     pub on_unknown: OnUnknown,
     /// Visits through backward `next`.
     pub max_visits: u32,
+    /// What undoes it: a tool node of its own, in no list and without edges.
+    pub compensate: Option<Box<Node>>,
+}
+
+impl Body {
+    /// Nodes that have a compensation, bodies within included.
+    pub fn compensations(&self) -> u32 {
+        let own = |node: &Node| {
+            let inner = node.kind.bodies();
+            let inner: u32 = inner.iter().map(|(_, body)| body.compensations()).sum();
+            u32::from(node.compensate.is_some()) + inner
+        };
+        self.nodes.iter().map(own).sum()
+    }
 }
 
 /// An edge into a node.

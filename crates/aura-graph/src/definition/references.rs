@@ -90,6 +90,9 @@ impl<'c, 't> Checker<'c, 't> {
             for when in node.next.iter().filter_map(|route| route.when.as_ref()) {
                 self.expr(when);
             }
+            if let Some(undo) = &node.compensate {
+                self.node(undo);
+            }
             self.scope.levels.pop();
         }
     }

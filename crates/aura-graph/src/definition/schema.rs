@@ -82,6 +82,7 @@ mod tests {
             "Node",
             "Route",
             "Retry",
+            "Compensate",
             "Switch",
             "Case",
             "Parallel",
@@ -159,6 +160,7 @@ mod tests {
             "24-not-a-flow",
             "25-shape",
             "26-several",
+            "27-compensate",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

@@ -13,6 +13,8 @@ use aura_core::event::{
 };
 use aura_core::hash::Hash;
 use aura_core::path::StepPath;
+use aura_core::saga::Compensation;
+use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
 
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
@@ -83,6 +85,8 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
         }
         EventBody::RunCancelling(request) => run.phase = Phase::Cancelling(request.clone()),
         EventBody::RunCancelled(_) => end(run, Phase::Cancelled),
+        EventBody::SagaStarted(_) => run.saga = Some(Arc::default()),
+        EventBody::RunCompensating(data) => return run.begin_compensating(data),
         EventBody::SignalReceived(data) => {
             run.signals.keep(&data.id, &data.name, data.payload.clone());
         }
@@ -94,6 +98,9 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
 fn end(run: &mut Run, phase: Phase) {
     run.phase = phase;
     run.drop_below(&StepPath::root());
+    if run.saga.is_some() {
+        run.saga_mut().close();
+    }
 }
 
 fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
@@ -129,6 +136,12 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         | EventBody::ApprovalDenied(_)
         | EventBody::ApprovalExpired(_) => {
             run.approvals.remove_mut(step);
+            Some(())
+        }
+        EventBody::CompensationStarted(_) => undoing(run, step),
+        EventBody::CompensationFailed(data) => not_undone(run, step, &data.error),
+        EventBody::StepCompensated(_) => {
+            run.saga_mut().compensated();
             Some(())
         }
         EventBody::VerificationCompleted(_)
@@ -201,7 +214,10 @@ fn stop_attempts(run: &mut Run, step: &StepPath) {
 fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
     run.tasks.remove_mut(step).then_some(())?;
     stop_attempts(run, step);
-    run.node_mut(step)?.outcome = Some(output.clone());
+    // A compensation has no node: nothing can refer to what it gave.
+    if step.compensates().is_none() {
+        run.node_mut(step)?.outcome = Some(output.clone());
+    }
     Some(())
 }
 
@@ -238,26 +254,12 @@ fn reach<'a>(run: &'a mut Run, step: &StepPath, status: Status) -> Option<&'a mu
 }
 
 fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
-    let at = run.at;
     if let Some(deadline) = data.deadline {
         run.timers.set(step.clone(), Purpose::Deadline, deadline);
     }
     let inside = match &data.work {
         Work::Task(spec) => {
-            let pure = spec.class == EffectClass::Pure;
-            if pure {
-                run.timers.set(step.clone(), Purpose::Attempt, at.plus(spec.timeout_ms));
-            }
-            let task = Task {
-                spec: Arc::clone(spec),
-                attempt: 1,
-                phase: if pure { TaskPhase::Called } else { TaskPhase::Ready },
-                recoveries: 0,
-                intended: None,
-                doubtful: false,
-                error: None,
-            };
-            run.tasks.insert_mut(step.clone(), Arc::new(task));
+            open_task(run, step, spec);
             Inside::Nothing
         }
         Work::Wait { signal } => {
@@ -279,9 +281,46 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
     Some(())
 }
 
+fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
+    let pure = spec.class == EffectClass::Pure;
+    if pure {
+        run.timers.set(step.clone(), Purpose::Attempt, run.at.plus(spec.timeout_ms));
+    }
+    let task = Task {
+        spec: Arc::clone(spec),
+        attempt: 1,
+        phase: if pure { TaskPhase::Called } else { TaskPhase::Ready },
+        recoveries: 0,
+        intended: None,
+        doubtful: false,
+        error: None,
+    };
+    run.tasks.insert_mut(step.clone(), Arc::new(task));
+}
+
+/// The compensation that is next opens its task.
+fn undoing(run: &mut Run, step: &StepPath) -> Option<()> {
+    let planned = run.saga_mut().take(&step.compensates()?)?;
+    let Compensation::Task(spec) = &planned.compensation else { return None };
+    open_task(run, step, spec);
+    Some(())
+}
+
+/// A compensation failed, or could not be tried at all.
+fn not_undone(run: &mut Run, step: &StepPath, error: &Failure) -> Option<()> {
+    let of = step.compensates()?;
+    let saga = run.saga_mut();
+    // One that could not be tried is still planned.
+    saga.take(&of);
+    saga.gave_up(of, error.clone());
+    run.drop_below(step);
+    Some(())
+}
+
 fn completed(run: &mut Run, step: &StepPath, data: &StepCompleted) -> Option<()> {
     run.hash = data.state;
     run.drop_below(step);
+    run.plan(step, data.compensate.as_ref());
     set_vars(run, &data.vars);
     let at = run.at;
     let node = run.node_mut(step)?;
@@ -361,6 +400,7 @@ fn bodies_of<'a>(run: &'a mut Run, body: &StepPath) -> Option<(&'a mut Bodies, K
 fn failed(run: &mut Run, step: &StepPath, data: &StepFailed) -> Option<()> {
     run.hash = data.state;
     run.drop_below(step);
+    run.plan(step, data.compensate.as_ref());
     // A step whose values could not be rendered fails without having started.
     if run.node(step).is_none_or(Node::settled) {
         reach(run, step, Status::Running)?;

@@ -5,6 +5,7 @@
 
 mod fold;
 mod hash;
+mod saga;
 mod tree;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::val::Val;
 pub(crate) use fold::deadline_failure;
 pub use fold::{FoldError, fold, fold_commit};
 pub use hash::{after, beginning};
+pub use saga::{Ending, Planned, Saga};
 pub(crate) use tree::tasks_below;
 pub use tree::{Bodies, Done, Inside, Key, Node, Route, Scope, Status, Trouble};
 
@@ -54,6 +56,8 @@ pub struct Run {
     pub approvals: Shared<StepPath, Arc<ApprovalRequested>>,
     /// Signals that came before their wait.
     pub signals: Signals,
+    /// What undoes it; absent where no step has a compensation.
+    pub saga: Option<Arc<Saga>>,
     /// The state hash.
     pub hash: Hash,
     /// Steps so far.
@@ -75,6 +79,8 @@ pub enum Phase {
     Running,
     /// It starts nothing new and waits for what is open.
     Cancelling(Request),
+    /// Nothing is in flight but what undoes its steps, one at a time.
+    Compensating(Box<Ending>),
     /// It ended well.
     Completed(Data),
     /// It ended in failure.
@@ -227,6 +233,7 @@ impl Run {
             waits: Shared::default(),
             approvals: Shared::default(),
             signals: Signals::default(),
+            saga: None,
             hash: Hash::ZERO,
             steps: 0,
             events: 0,
@@ -279,12 +286,48 @@ impl Run {
     pub fn status(&self) -> RunStatus {
         match &self.phase {
             Phase::Completed(_) => RunStatus::Completed,
+            Phase::Failed(..) | Phase::Cancelled if self.uncompensated() => {
+                RunStatus::CompensationFailed
+            }
+            Phase::Failed(..) if self.saga.as_ref().is_some_and(|saga| saga.begun) => {
+                RunStatus::Compensated
+            }
             Phase::Failed(..) => RunStatus::Failed,
             Phase::Cancelled => RunStatus::Cancelled,
             Phase::Cancelling(_) => RunStatus::Cancelling,
+            Phase::Compensating(_) => RunStatus::Compensating,
             Phase::New | Phase::Running if !self.idle() => RunStatus::Running,
             Phase::New | Phase::Running if self.in_doubt().next().is_some() => RunStatus::InDoubt,
             Phase::New | Phase::Running => RunStatus::Waiting,
+        }
+    }
+
+    /// Whether something that it did could not be undone.
+    pub fn uncompensated(&self) -> bool {
+        self.saga.as_ref().is_some_and(|saga| saga.end.failed > 0)
+    }
+
+    /// Why it fails or failed, and at which step.
+    pub fn failure(&self) -> Option<(&Failure, Option<&StepPath>)> {
+        match &self.phase {
+            Phase::Failed(error, step) => Some((error, step.as_ref())),
+            Phase::Compensating(ending) => match &**ending {
+                Ending::Failed(error, step) => Some((error, step.as_ref())),
+                Ending::Cancelled(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Who asked for it to be cancelled, while that is under way.
+    pub fn cancelled_by(&self) -> Option<&Request> {
+        match &self.phase {
+            Phase::Cancelling(request) => Some(request),
+            Phase::Compensating(ending) => match &**ending {
+                Ending::Cancelled(request) => Some(request),
+                Ending::Failed(..) => None,
+            },
+            _ => None,
         }
     }
 
@@ -314,10 +357,7 @@ impl Run {
             updated: self.at,
             events: self.events,
             in_doubt: u32::try_from(self.in_doubt().count()).unwrap_or(u32::MAX),
-            error: match &self.phase {
-                Phase::Failed(error, _) => Some(error.code),
-                _ => None,
-            },
+            error: self.failure().map(|(error, _)| error.code),
         })
     }
 

@@ -26,7 +26,7 @@ CREATE INDEX runs_newest ON runs (started, run) WHERE status IS NOT NULL;
 
 -- What is not closed is found without walking over all that is.
 CREATE INDEX runs_open ON runs (started, run)
-    WHERE status IN ('running', 'waiting', 'in_doubt', 'cancelling');
+    WHERE status NOT IN ('completed', 'failed', 'cancelled', 'compensated', 'compensation_failed');
 
 -- The log, in the order in which it became durable. `run` is `runs.number`; it is no foreign key, because looking
 -- it up costs on every commit what the writer knows anyway; `check` proves it instead.

@@ -139,6 +139,10 @@ struct Filter {
     params: Vec<Value>,
 }
 
+/// The condition of the index over open runs.
+const OPEN: &str =
+    "status NOT IN ('completed', 'failed', 'cancelled', 'compensated', 'compensation_failed')";
+
 impl Filter {
     /// `None` if no id can start as the query says.
     fn of(query: &RunQuery) -> Option<Self> {
@@ -156,7 +160,7 @@ impl Filter {
         if !query.statuses.is_empty() {
             if !query.statuses.iter().any(|status| status.closed()) {
                 // The words of the index over open runs, which SQLite needs to see in order to use it.
-                filter.and("status IN ('running', 'waiting', 'in_doubt', 'cancelling')");
+                filter.and(OPEN);
             }
             let words: Vec<String> =
                 query.statuses.iter().map(|status| format!("'{}'", status.as_str())).collect();

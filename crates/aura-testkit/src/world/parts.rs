@@ -136,8 +136,11 @@ pub(super) fn result(run: &Run, blobs: &StoreBlobs) -> Value {
     };
     match &run.phase {
         Phase::Completed(output) => json!({ "completed": value(output) }),
-        Phase::Failed(error, step) => json!({ "failed": error.code, "step": step }),
+        Phase::Failed(error, step) => {
+            let end = run.saga.as_ref().filter(|saga| saga.begun).map(|saga| json!(saga.end));
+            json!({ "failed": error.code, "step": step, "saga": end })
+        }
         Phase::Cancelled => json!("cancelled"),
-        Phase::New | Phase::Running | Phase::Cancelling(_) => json!("open"),
+        _ => json!("open"),
     }
 }

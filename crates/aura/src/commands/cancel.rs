@@ -11,7 +11,8 @@ use crate::socket::protocol::Ask;
 /// Arguments of `aura cancel`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The run starts nothing new. It ends when every call that may have acted has an outcome.
+The run starts nothing new. It ends when every call that may have acted has an outcome,
+and when the steps that have a compensation are undone.
 
 Examples:
   aura cancel 0198c2d1 --reason 'wrong customer'")]

@@ -164,6 +164,12 @@ fn node(context: &Context, item: &Item) {
             describe::count(u64::from(item.attempts.unwrap_or(1)), "try").replace("trys", "tries");
         faint(format!("at most {tries}; if killed: {killed}"));
     }
+    if let Some(undo) = &item.compensate {
+        let class = undo.class.map_or("class not known", EffectClass::as_str);
+        let target = undo.target.as_deref().map(|target| format!("  {target}"));
+        let target = target.unwrap_or_default();
+        faint(format!("undone by {}  {class}{target}", undo.tool));
+    }
 }
 
 fn tone(class: EffectClass) -> Tone {
@@ -190,11 +196,31 @@ fn totals(context: &Context, plan: &Plan) {
     if !asks.is_empty() {
         row("waits", format!("for somebody at {}", plain(&asks.join(", "))));
     }
+    if let Some(undone) = undone(plan) {
+        row("undone", plain(&undone));
+    }
     let parks = plan.nodes.iter().filter(|item| item.class == Some(EffectClass::Irreversible));
     let parks: Vec<_> = parks.map(|item| item.path.clone()).collect();
     if !parks.is_empty() {
         row("doubt", format!("a crash during {} needs a person", plain(&parks.join(", "))));
     }
+}
+
+/// Which effects are undone if the run fails, where any is.
+fn undone(plan: &Plan) -> Option<String> {
+    let names = |undone: bool| {
+        let acts =
+            |item: &&Item| item.tool.is_some() && !item.class.is_some_and(EffectClass::abandonable);
+        let items = plan.nodes.iter().filter(acts);
+        let items = items.filter(|item| item.compensate.is_some() == undone);
+        items.map(|item| item.path.clone()).collect::<Vec<_>>()
+    };
+    let (undone, kept) = (names(true), names(false));
+    if undone.is_empty() {
+        return None;
+    }
+    let not = if kept.is_empty() { String::new() } else { format!("; not {}", kept.join(", ")) };
+    Some(format!("if it fails or is cancelled: {}{not}", undone.join(", ")))
 }
 
 fn bound(bound: &Bound) -> String {

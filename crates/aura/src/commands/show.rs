@@ -15,10 +15,10 @@ use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
 use crate::ledger::{Entry, Ledger, Status};
-use crate::output::{Tone, local_time, plain};
-use crate::resolve;
+use crate::output::{Output, Tone, local_time, plain};
 use crate::steps::Steps;
 use crate::wire::SystemClock;
+use crate::{resolve, saga};
 
 /// Effects that are kept; of the others those that are in doubt.
 const EFFECTS: usize = 10_000;
@@ -31,7 +31,7 @@ const LONG: usize = 600;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The tree has a line for each step: ✓ completed, ✗ failed, – skipped, ● running, ↻ retrying,
-◌ waiting, ? in doubt. Values are shortened; --json gives them whole.
+◌ waiting, ? in doubt, ↩ undone. Values are shortened; --json gives them whole.
 
 Examples:
   aura show 0198c2d1
@@ -101,9 +101,12 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
     let mut document = run.row().map(|row| super::runs::document(&row)).unwrap_or_default();
     let (output, error) = match &run.phase {
         Phase::Completed(output) => (Value::clone(&*blobs.json(output)?), Value::Null),
-        Phase::Failed(error, step) => {
+        Phase::Failed(..) | Phase::Compensating(_) => {
+            let (error, step) = run.failure().unzip();
             let mut error = json!(error);
-            error["step"] = json!(step);
+            if let Some(step) = step.filter(|_| !error.is_null()) {
+                error["step"] = json!(step);
+            }
             (Value::Null, error)
         }
         _ => (Value::Null, Value::Null),
@@ -117,6 +120,7 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
     }
     document["output"] = output;
     document["error"] = error;
+    document["saga"] = json!(saga::end(run));
     document["state_hash"] = json!(run.hash);
     document["steps"] = told.steps.document();
     document["steps_omitted"] = json!(told.steps.omitted);
@@ -162,23 +166,48 @@ fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Proble
     let nets = if nets.is_empty() { String::new() } else { format!("; {}", nets.join(", ")) };
     row("reaches", plain(&format!("{}{nets}", started.permissions.roots.join(", "))));
     row("input", long(&*blobs.json(&started.input)?));
-    match &run.phase {
-        Phase::Completed(output) => row("output", long(&*blobs.json(output)?)),
-        Phase::Failed(error, step) => {
-            let step = step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
-            let code = out.paint(Tone::Bad, error.code);
-            let message = describe::one_line(&error.message, LONG);
-            row("error", format!("{code}{step}: {message}"));
-            row("next", format!("aura explain {}", error.code));
-        }
-        Phase::Cancelling(asked) => {
-            let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
-            row("cancel", plain(&format!("asked for by {}{why}", asked.actor)));
-        }
-        Phase::New | Phase::Running => row("next", format!("aura why {}", run.id)),
-        Phase::Cancelled => {}
+    for (name, text) in standing(out, run, blobs)? {
+        row(name, text);
     }
     Ok(())
+}
+
+/// How a run ended, or what it is about.
+fn standing(
+    out: &Output,
+    run: &Run,
+    blobs: &StoreBlobs,
+) -> Result<Vec<(&'static str, String)>, Problem> {
+    let mut rows = Vec::new();
+    if let Phase::Completed(output) = &run.phase {
+        rows.push(("output", long(&*blobs.json(output)?)));
+    }
+    if let Some((error, step)) = run.failure() {
+        let step = step.map(|step| format!(" at {step}")).unwrap_or_default();
+        let code = out.paint(Tone::Bad, error.code);
+        let message = describe::one_line(&error.message, LONG);
+        rows.push(("error", format!("{code}{step}: {message}")));
+        rows.push(("next", format!("aura explain {}", error.code)));
+    }
+    if let Some(asked) = run.cancelled_by() {
+        let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+        rows.push(("cancel", plain(&format!("asked for by {}{why}", asked.actor))));
+    }
+    if let Some(end) = saga::end(run) {
+        rows.push(("undone", saga::undone(end)));
+        rows.extend(saga::left(end).into_iter().map(|left| ("left", left)));
+    }
+    let waiting = run.saga.as_ref().map_or(0, |saga| saga.waiting()) as u64;
+    if waiting > 0 {
+        let steps = describe::count(waiting, "step");
+        let begun = run.saga.as_ref().is_some_and(|saga| saga.begun);
+        let when = if begun { "still to be undone" } else { "undone if it fails" };
+        rows.push(("saga", format!("{steps} {when}")));
+    }
+    if !run.closed() {
+        rows.push(("next", format!("aura why {}", run.id)));
+    }
+    Ok(rows)
 }
 
 fn long(value: &Value) -> String {

@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
 use crate::output::{Tone, local_time, plain};
-use crate::resolve;
 use crate::wire::SystemClock;
+use crate::{resolve, saga};
 
 /// Reasons that are told; of a map with a thousand items in work a few are enough.
 const TOLD: usize = 20;
@@ -107,7 +107,8 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
         return vec![ended(run)];
     }
     let mut found = Vec::new();
-    if let Phase::Cancelling(asked) = &run.phase {
+    found.extend(undoing(run));
+    if let Some(asked) = run.cancelled_by() {
         let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
         found.push(Reason {
             kind: "cancelling",
@@ -115,7 +116,10 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
             what: plain(&format!("it is being cancelled, by {}{why}", asked.actor)),
             since: None,
             until: None,
-            next: "it ends when every call that may have acted has an outcome".to_owned(),
+            next: match run.phase {
+                Phase::Compensating(_) => "it ends when what it did is undone".to_owned(),
+                _ => "it ends when every call that may have acted has an outcome".to_owned(),
+            },
             commands: Vec::new(),
         });
     }
@@ -142,6 +146,30 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
         found.insert(0, nobody(run));
     }
     found
+}
+
+/// How far a run has come that undoes what it did.
+fn undoing(run: &Run) -> Option<Reason> {
+    let saga = run.saga.as_ref().filter(|saga| saga.begun)?;
+    let why = run.failure().map(|(error, step)| {
+        let at = step.map(|step| format!(" at {step}")).unwrap_or_default();
+        format!("it failed{at}: {error}\n    ")
+    });
+    let so_far = describe::count(saga.end.compensated, "step");
+    let left = describe::count(saga.waiting() as u64 + run.tasks.size() as u64, "step");
+    let mut what = format!("it undoes what it did: {so_far} undone, {left} to go");
+    if saga.end.failed > 0 {
+        let _ = write!(what, "; not undone: {}", saga::left(&saga.end).join(", "));
+    }
+    Some(Reason {
+        kind: "compensating",
+        step: None,
+        what: format!("{}{what}", why.unwrap_or_default()),
+        since: None,
+        until: None,
+        next: "it ends when each has been tried, the last step first".to_owned(),
+        commands: Vec::new(),
+    })
 }
 
 /// Whether a performer could do something about a task now.
@@ -293,6 +321,10 @@ fn since(run: &Run, step: &StepPath) -> Option<Millis> {
     run.node(step).map(|node| node.opened)
 }
 
+fn saga_of(run: &Run) -> String {
+    saga::end(run).map(|end| format!("; {}", saga::told(end))).unwrap_or_default()
+}
+
 fn ended(run: &Run) -> Reason {
     let id = run.id;
     let took = Span(run.at.since(run.started_at()));
@@ -305,10 +337,11 @@ fn ended(run: &Run) -> Reason {
                 "nothing; it is not certain that the failed step left no mark outside"
             };
             let commands = vec![format!("aura explain {}", error.code), format!("aura show {id}")];
-            (format!("it failed{step} after {took}: {error}"), again, commands)
+            (format!("it failed{step} after {took}: {error}{}", saga_of(run)), again, commands)
         }
         Phase::Cancelled => {
-            (format!("it was cancelled after {took}"), "nothing", vec![format!("aura show {id}")])
+            let what = format!("it was cancelled after {took}{}", saga_of(run));
+            (what, "nothing", vec![format!("aura show {id}")])
         }
         _ => (format!("it completed in {took}"), "nothing", vec![format!("aura show {id}")]),
     };

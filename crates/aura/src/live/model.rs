@@ -83,9 +83,25 @@ pub(crate) struct Model {
 impl Model {
     /// Takes in a fact.
     pub(crate) fn apply(&mut self, at: Millis, event: &Event) {
-        let Some(path) = &event.step else { return };
+        let Some(path) = &event.step else {
+            // What was not binding is let go.
+            if matches!(event.body, EventBody::RunCompensating(_)) {
+                self.steps.clear();
+            }
+            return;
+        };
         match &event.body {
             EventBody::StepStarted(data) => self.begin(path, at, &data.work),
+            EventBody::CompensationStarted(data) => self.enter(path, at, data.tool.clone()),
+            EventBody::StepCompensated(_) => {
+                self.end(&path.compensation(), at, Stage::Completed, None);
+            }
+            EventBody::CompensationFailed(data) => {
+                if !self.steps.contains_key(path) {
+                    self.enter(path, at, "compensation".to_owned());
+                }
+                self.end(path, at, Stage::Failed, Some(data.error.to_string()));
+            }
             EventBody::StepCompleted(_) => self.end(path, at, Stage::Completed, None),
             EventBody::StepFailed(data) => {
                 let passed = !matches!(data.then, aura_core::event::OnFailure::Fail);
@@ -136,10 +152,25 @@ impl Model {
             Work::Approval => Stage::Asking,
             _ => Stage::Working,
         };
+        self.enter(path, at, what);
+        if let Some(step) = self.steps.get_mut(path) {
+            (step.stage, step.total, step.counted) = (stage, total, counted);
+        }
+    }
+
+    fn enter(&mut self, path: &StepPath, at: Millis, what: String) {
         self.began += 1;
-        let order = self.began;
-        let step =
-            Step { what, stage, began: at, order, attempt: 1, done: 0, failed: 0, total, counted };
+        let step = Step {
+            what,
+            stage: Stage::Working,
+            began: at,
+            order: self.began,
+            attempt: 1,
+            done: 0,
+            failed: 0,
+            total: None,
+            counted: false,
+        };
         self.steps.insert(path.clone(), step);
     }
 
@@ -208,12 +239,15 @@ impl Model {
     }
 }
 
-/// Whether a step stands in the flow's own list.
+/// Whether a step stands in the flow's own list, or undoes any: nothing else is in work then.
 fn is_top(path: &StepPath) -> bool {
-    path.parent().is_some_and(|body| body.is_root())
+    path.compensates().is_some() || path.parent().is_some_and(|body| body.is_root())
 }
 
 /// The step in whose body a step stands.
 fn owner_of(path: &StepPath) -> Option<StepPath> {
+    if is_top(path) {
+        return None;
+    }
     path.parent().filter(|body| !body.is_root()).and_then(|body| body.parent())
 }

@@ -65,7 +65,14 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
             let why = answer.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
             format!("by {}{why}", answer.actor)
         }
-        EventBody::ApprovalExpired(_) | EventBody::RunCancelled(_) => String::new(),
+        EventBody::ApprovalExpired(_)
+        | EventBody::RunCancelled(_)
+        | EventBody::StepCompensated(_) => String::new(),
+        EventBody::RunCompensating(data) => {
+            data.error.as_ref().map(ToString::to_string).unwrap_or_default()
+        }
+        EventBody::CompensationStarted(data) => data.tool.clone(),
+        EventBody::CompensationFailed(data) => data.error.to_string(),
         EventBody::VerificationCompleted(data) => {
             let passed = if data.passed { "passed" } else { "failed" };
             format!("{passed} with {} of 100, at least {}", data.score, data.min_score)
@@ -78,6 +85,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::TimerFired(_)
         | EventBody::RunCompleted(_)
         | EventBody::RunFailed(_)
+        | EventBody::SagaStarted(_)
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
     })

@@ -42,13 +42,20 @@ impl Story {
 
     fn completes(&mut self, step: &str) {
         let (output, vars) = (Lies::Task, std::collections::BTreeMap::new());
-        let data = StepCompleted { output, vars, last: false, next: None, state: Hash::ZERO };
+        let data = StepCompleted {
+            output,
+            vars,
+            last: false,
+            compensate: None,
+            next: None,
+            state: Hash::ZERO,
+        };
         self.tell(step, None, EventBody::StepCompleted(data));
     }
 
     fn fails(&mut self, step: &str, then: OnFailure) {
         let error = Failure::certain(Code::NotFound, "it is\u{1b}[31m not there");
-        let data = StepFailed { error, then, next: None, state: Hash::ZERO };
+        let data = StepFailed { error, then, compensate: None, next: None, state: Hash::ZERO };
         self.tell(step, None, EventBody::StepFailed(data));
     }
 

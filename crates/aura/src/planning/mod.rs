@@ -45,6 +45,23 @@ pub(crate) struct Item {
     pub(crate) attempts: Option<u32>,
     /// What would be in doubt if the process were killed at it.
     pub(crate) if_killed: Option<String>,
+    /// What undoes it if the run fails or is cancelled after it.
+    pub(crate) compensate: Option<Undo>,
+}
+
+/// The compensation of a node.
+#[derive(Debug, Serialize)]
+pub(crate) struct Undo {
+    /// The tool that it calls.
+    pub(crate) tool: String,
+    /// The class of the call, where it is known.
+    pub(crate) class: Option<EffectClass>,
+    /// The host or file that it calls, where it is known.
+    pub(crate) target: Option<String>,
+    /// Tries of the call, at most.
+    pub(crate) attempts: u32,
+    /// What would be in doubt if the process were killed at it.
+    pub(crate) if_killed: Option<String>,
 }
 
 /// A number that may depend on what only a run knows.
@@ -132,6 +149,7 @@ impl Planner<'_> {
             edges: edges(body, place),
             attempts: None,
             if_killed: None,
+            compensate: None,
         };
         let mut calls = Bound::default();
         if let Kind::Tool { tool, with } = &node.kind {
@@ -146,6 +164,10 @@ impl Planner<'_> {
             item.tool = Some(tool.clone());
             item.attempts = Some(node.retry.max_attempts);
             calls = Bound::of(u64::from(node.retry.max_attempts));
+            item.compensate = node.compensate.as_ref().and_then(|undo| self.undo(undo));
+            if let Some(undo) = &item.compensate {
+                calls.add(Bound::of(u64::from(undo.attempts)));
+            }
         }
         self.plan.nodes.push(item);
         let mut steps = Bound::of(1);
@@ -153,6 +175,23 @@ impl Planner<'_> {
         steps.add(inner_steps);
         calls.add(inner_calls);
         (steps, calls)
+    }
+
+    /// What undoes a node.
+    fn undo(&mut self, node: &Node) -> Option<Undo> {
+        let Kind::Tool { tool, with } = &node.kind else { return None };
+        with.each_secret(&mut |_, name| {
+            self.plan.secrets.insert(name.to_owned());
+        });
+        let def = self.flow.tools.get(tool)?;
+        let class = node.effect.or_else(|| self.class(def, with));
+        Some(Undo {
+            tool: tool.clone(),
+            class,
+            target: self.target(with),
+            attempts: node.retry.max_attempts,
+            if_killed: Some(if_killed(node, class, def)),
+        })
     }
 
     /// The bodies of a node.
@@ -237,6 +276,7 @@ impl Planner<'_> {
             edges: Vec::new(),
             attempts: None,
             if_killed: None,
+            compensate: None,
         });
         self.body(body, &path, depth + 1)
     }

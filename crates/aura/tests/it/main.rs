@@ -10,6 +10,7 @@ mod large;
 mod people;
 mod reading;
 mod runs;
+mod saga;
 mod shown;
 mod socket;
 mod support;

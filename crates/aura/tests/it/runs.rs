@@ -54,7 +54,7 @@ fn json_is_one_document_with_stable_names() {
     let expected = json!({
         "run_id": id("hello", "k"), "flow": "hello", "status": "completed",
         "output": "Hello, world!", "error": null, "duration_ms": null,
-        "steps": 2, "events": 6, "needs": [],
+        "saga": null, "steps": 2, "events": 6, "needs": [],
     });
     assert_eq!(told, expected);
 }

@@ -175,7 +175,8 @@ impl Drop for Started {
     }
 }
 
-/// A server on loopback that counts requests, tells their headers back, and answers when it is let.
+/// A server on loopback that counts requests, tells their headers back, and answers when it is let: with 200, or as
+/// `/status/CODE` in the path says.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -224,6 +225,8 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<String>>, hold: &AtomicBool) {
     if reader.read_exact(&mut body).is_err() {
         return;
     }
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let status = path.split_once("/status/").map_or("200", |(_, rest)| &rest[..3]);
     seen.lock().expect("no panic").push(head.clone());
     let begun = Instant::now();
     while hold.load(Ordering::SeqCst) && begun.elapsed() < DEADLINE {
@@ -231,7 +234,7 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<String>>, hold: &AtomicBool) {
     }
     let told = serde_json::json!({ "head": head }).to_string();
     let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{told}",
+        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{told}",
         told.len()
     );
     let mut stream = stream;

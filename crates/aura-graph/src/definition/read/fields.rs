@@ -33,7 +33,6 @@ const LATER: &[(&str, &[&str])] = &[
         "Node",
         &[
             "budget",
-            "compensate",
             "idempotency",
             "llm",
             "agent",

@@ -42,7 +42,12 @@ impl Reader<'_> {
         }
     }
 
-    fn tool<'t>(&mut self, node: &Fields<'t>, tree: &'t Tree, path: &str) -> Option<Tool<'t>> {
+    pub(super) fn tool<'t>(
+        &mut self,
+        node: &Fields<'t>,
+        tree: &'t Tree,
+        path: &str,
+    ) -> Option<Tool<'t>> {
         let given = node.get("with");
         let with = match given {
             Some(with) if with.as_map().is_none() => {

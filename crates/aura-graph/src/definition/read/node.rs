@@ -10,7 +10,7 @@ use aura_core::task::{OnUnknown, Retry};
 use super::Reader;
 use super::fields::{Fields, join};
 use super::values::mended;
-use crate::definition::draft::{Body, Node, OnError, Placed, Route};
+use crate::definition::draft::{Body, Kind, Node, OnError, Placed, Route};
 use crate::definition::file::{KINDS, TOOL_ONLY};
 use crate::definition::suggest::one_of;
 use crate::definition::tree::Tree;
@@ -65,24 +65,7 @@ impl Reader<'_> {
     }
 
     fn node<'t>(&mut self, tree: &'t Tree, path: &str) -> Node<'t> {
-        let mut node = Node {
-            id: String::new(),
-            span: tree.span.clone(),
-            path: path.to_owned(),
-            title: None,
-            kind: None,
-            when: None,
-            after: None,
-            next: Vec::new(),
-            on_error: OnError::Fail,
-            retry: Retry::default(),
-            timeout_ms: None,
-            deadline_ms: None,
-            effect: None,
-            effect_span: None,
-            on_unknown: OnUnknown::default(),
-            max_visits: limits::VISITS,
-        };
+        let mut node = blank(tree, path);
         let Some(fields) = self.fields(tree, path, "Node") else { return node };
         node.span = fields.start.clone();
         if let Some(id) = self.required(&fields, "id", "NAME") {
@@ -100,17 +83,36 @@ impl Reader<'_> {
             .map(|next| self.routes(next, &fields.path("next")))
             .unwrap_or_default();
         node.on_error = self.on_error(&fields);
-        node.retry = self.retry(&fields);
-        node.timeout_ms = self.duration(&fields, "timeout");
+        self.attempts(&mut node, &fields);
         node.deadline_ms = self.duration(&fields, "deadline");
-        node.effect = self.effect(&fields);
-        node.effect_span = fields.get("effect").map(|effect| effect.span.clone());
         if self.word(&fields, "on_unknown", &["ask", "fail"], &["probe"]) == Some("fail") {
             node.on_unknown = OnUnknown::Fail;
         }
         let visits = self.whole(&fields, "max_visits", 1, u64::from(limits::VISITS));
         node.max_visits = visits.and_then(|v| u32::try_from(v).ok()).unwrap_or(limits::VISITS);
+        node.compensate = self.compensate(&fields).map(Box::new);
         node
+    }
+
+    /// How a call is tried, and how it marks the world.
+    fn attempts(&mut self, node: &mut Node<'_>, fields: &Fields<'_>) {
+        node.retry = self.retry(fields);
+        node.timeout_ms = self.duration(fields, "timeout");
+        node.effect = self.effect(fields);
+        node.effect_span = fields.get("effect").map(|effect| effect.span.clone());
+    }
+
+    /// What undoes a node.
+    fn compensate<'t>(&mut self, fields: &Fields<'t>) -> Option<Node<'t>> {
+        let tree = fields.get("compensate")?;
+        let path = fields.path("compensate");
+        let fields = self.fields(tree, &path, "Compensate")?;
+        let tool = self.required(&fields, "tool", "NAME")?;
+        let mut node = blank(tree, &path);
+        "compensate".clone_into(&mut node.id);
+        node.kind = self.tool(&fields, tool, &fields.path("tool")).map(Kind::Tool);
+        self.attempts(&mut node, &fields);
+        Some(node)
     }
 
     /// The id of a node. One that is nearly right counts as what it should be, so that what refers to it is not
@@ -267,5 +269,28 @@ impl Reader<'_> {
             "idempotent" => Some(EffectClass::Idempotent),
             _ => Some(EffectClass::Irreversible),
         }
+    }
+}
+
+/// A node of which nothing is read yet.
+fn blank<'t>(tree: &'t Tree, path: &str) -> Node<'t> {
+    Node {
+        id: String::new(),
+        span: tree.span.clone(),
+        path: path.to_owned(),
+        title: None,
+        kind: None,
+        when: None,
+        after: None,
+        next: Vec::new(),
+        on_error: OnError::Fail,
+        retry: Retry::default(),
+        timeout_ms: None,
+        deadline_ms: None,
+        effect: None,
+        effect_span: None,
+        on_unknown: OnUnknown::default(),
+        max_visits: limits::VISITS,
+        compensate: None,
     }
 }

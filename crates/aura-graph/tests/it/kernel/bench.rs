@@ -11,6 +11,7 @@ use aura_core::event::{Event, EventBody, OnFailure};
 use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::{Input, Outcome};
+use aura_core::saga::SagaEnd;
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
 use aura_graph::decide::{Decision, Gate, Grant, World, decide};
@@ -196,7 +197,9 @@ fn line(event: &Event) -> String {
             Some(next) => format!("back to {} {:?}", next.to, next.again),
             None => String::new(),
         },
-        EventBody::RunFailed(data) => data.error.code.to_string(),
+        EventBody::RunFailed(data) => {
+            format!("{} {}", data.error.code, saga(data.saga.as_ref()))
+        }
         EventBody::RunCompleted(data) => json!(data.output)["json"].to_string(),
         EventBody::ToolFailed(data) => data.error.code.to_string(),
         EventBody::EffectUnknown(data) => {
@@ -206,9 +209,20 @@ fn line(event: &Event) -> String {
         EventBody::TimerSet(timer) | EventBody::TimerFired(timer) => {
             format!("{:?} +{} ms", timer.purpose, timer.due.since(START))
         }
+        EventBody::CompensationFailed(data) => data.error.code.to_string(),
+        EventBody::RunCompensating(data) => {
+            data.error.as_ref().map_or("cancelled".to_owned(), |error| error.code.to_string())
+        }
+        EventBody::RunCancelled(data) => saga(data.saga.as_ref()),
         _ => String::new(),
     };
     format!("{line} {detail}").trim().to_owned()
+}
+
+fn saga(end: Option<&SagaEnd>) -> String {
+    let Some(end) = end else { return String::new() };
+    let left: Vec<_> = end.uncompensated.iter().map(|left| left.step.as_str()).collect();
+    format!("compensated {} of {}, not {left:?}", end.compensated, end.compensated + end.failed)
 }
 
 /// Waits are shown from the start of the run, which the tests keep at a round time.

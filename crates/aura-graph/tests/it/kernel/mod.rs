@@ -5,4 +5,5 @@ mod doubt;
 mod order;
 mod people;
 mod properties;
+mod saga;
 mod stopping;

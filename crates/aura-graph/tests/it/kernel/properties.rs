@@ -31,7 +31,11 @@ nodes:
       concurrency: 2
       on_item_error: collect
       do:
-        - { id: a, tool: sim.idempotent, with: { n: $item, v: $steps.first.output }, deadline: 30s }
+        - id: a
+          tool: sim.idempotent
+          with: { n: $item, v: $steps.first.output }
+          deadline: 30s
+          compensate: { tool: sim.irreversible, with: { n: $item, v: $steps.a.output, i: $input } }
         - { id: b, tool: sim.irreversible, with: { n: $index } }
   - id: sides
     after: []
@@ -47,6 +51,8 @@ nodes:
     tool: sim.irreversible
     with: { n: $vars.n }
     on_error: continue
+    on_unknown: fail
+    compensate: { tool: sim.pure, with: { n: $vars.n, deep: "{{ steps.more.output.x.y }}" } }
     next: [{ when: "{{ vars.n < 3 }}", to: count }]
   - id: ask
     approval: { of: last, expires: 1h }
@@ -98,7 +104,7 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
             };
             Input::Settle { key: task.spec.key, outcome, actor: "me".to_owned(), reason: None }
         }
-        _ if seed.one_in(40) => Input::Cancel { actor: "me".to_owned(), reason: None },
+        _ if seed.one_in(12) => Input::Cancel { actor: "me".to_owned(), reason: None },
         _ => Input::Granted { steps: run.ready().map(|(step, _)| step.clone()).collect() },
     })
 }
@@ -112,7 +118,7 @@ fn history(seed: u64, value: &Value) -> Bench {
     let mut seed = Seed::new(seed);
     let slots = 1 + seed.below(4);
     let mut bench = Bench::with_slots(FLOW, value.clone(), slots);
-    for _ in 0..120 {
+    for _ in 0..200 {
         if bench.run.closed() {
             break;
         }

@@ -1,0 +1,114 @@
+//! The saga of a run: what undoes the steps that are done, and how far undoing has come.
+
+use std::sync::Arc;
+
+use aura_core::error::Failure;
+use aura_core::event::Request;
+use aura_core::limits;
+use aura_core::path::StepPath;
+use aura_core::saga::{Compensating, Compensation, SagaEnd, Uncompensated};
+
+use super::{Phase, Run, Shared};
+
+/// The compensations of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Saga {
+    /// Of steps that are done and not undone, in the order in which they ended.
+    planned: Shared<u64, Arc<Planned>>,
+    /// What became of those that ran.
+    pub end: Arc<SagaEnd>,
+    /// Whether they run, or ran.
+    pub begun: bool,
+}
+
+/// What undoes a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// The step.
+    pub step: StepPath,
+    /// How.
+    pub compensation: Compensation,
+}
+
+/// How a run ends after its compensations.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// In failure.
+    Failed(Failure, Option<StepPath>),
+    /// By cancellation.
+    Cancelled(Request),
+}
+
+impl Saga {
+    /// Compensations that wait, in the order in which their steps ended.
+    pub fn planned(&self) -> impl Iterator<Item = &Planned> {
+        self.planned.values().map(|planned| &**planned)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.planned.size()
+    }
+
+    /// The one that is next: that of the step that ended last.
+    pub fn next(&self) -> Option<&Arc<Planned>> {
+        self.planned.last().map(|(_, planned)| planned)
+    }
+
+    fn plan(&mut self, step: &StepPath, compensation: &Compensation) {
+        let number = self.planned.last().map_or(0, |(number, _)| number + 1);
+        let (step, compensation) = (step.clone(), compensation.clone());
+        self.planned.insert_mut(number, Arc::new(Planned { step, compensation }));
+    }
+
+    /// Takes the next one, which must be that of `step`.
+    pub(super) fn take(&mut self, step: &StepPath) -> Option<Arc<Planned>> {
+        let (number, planned) = self.planned.last().map(|(number, p)| (*number, Arc::clone(p)))?;
+        if planned.step != *step {
+            return None;
+        }
+        self.planned.remove_mut(&number);
+        Some(planned)
+    }
+
+    pub(super) fn compensated(&mut self) {
+        Arc::make_mut(&mut self.end).compensated += 1;
+    }
+
+    pub(super) fn gave_up(&mut self, step: StepPath, error: Failure) {
+        let end = Arc::make_mut(&mut self.end);
+        end.failed += 1;
+        if end.uncompensated.len() < limits::UNCOMPENSATED_LISTED {
+            end.uncompensated.push(Uncompensated { step, error });
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.planned = Shared::default();
+    }
+}
+
+impl Run {
+    pub(super) fn saga_mut(&mut self) -> &mut Saga {
+        Arc::make_mut(self.saga.get_or_insert_default())
+    }
+
+    pub(super) fn plan(&mut self, step: &StepPath, compensation: Option<&Compensation>) {
+        if let Some(compensation) = compensation {
+            self.saga_mut().plan(step, compensation);
+        }
+    }
+
+    /// Nothing is in flight any more: what was done is undone from here on.
+    pub(super) fn begin_compensating(&mut self, data: &Compensating) -> Option<()> {
+        let ending = match (&data.error, &self.phase) {
+            (Some(error), _) => Ending::Failed(error.clone(), data.step.clone()),
+            (None, Phase::Cancelling(request)) => Ending::Cancelled(request.clone()),
+            (None, _) => return None,
+        };
+        self.drop_below(&StepPath::root());
+        self.saga_mut().begun = true;
+        self.phase = Phase::Compensating(Box::new(ending));
+        Some(())
+    }
+}
