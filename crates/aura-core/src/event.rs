@@ -122,6 +122,10 @@ bodies! {
     30 CompensationFailed(CompensationFailed) = "compensation.failed";
     /// A step was undone.
     31 StepCompensated(Empty) = "step.compensated";
+    /// Somebody asked for a run to start nothing new for now.
+    32 RunPaused(Request) = "run.paused";
+    /// Somebody asked for a paused run to go on.
+    33 RunResumed(Request) = "run.resumed";
 }
 
 /// Nothing more to tell.
@@ -189,6 +193,10 @@ pub struct RunStarted {
     /// The state hash of the new run.
     #[n(11)]
     pub state: Hash,
+    /// When it must have ended. Filled in by the decision: the earlier of the flow's own and what stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(12)]
+    pub deadline: Option<Millis>,
 }
 
 /// Data of `run.completed`.

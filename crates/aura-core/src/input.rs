@@ -59,6 +59,20 @@ pub enum Input {
         /// Why.
         reason: Option<String>,
     },
+    /// Somebody wants the run to start nothing new for now.
+    Pause {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Somebody wants a paused run to go on.
+    Resume {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
     /// A person says what became of an effect in doubt.
     Settle {
         /// Its key.

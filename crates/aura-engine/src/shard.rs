@@ -465,7 +465,7 @@ impl Shard {
             }
             let Some(stream) = self.streams.get_mut(&run) else { continue };
             stream.timer = None;
-            let timer = stream.run.timers.first().map(|(due, step, p)| (due, step.clone(), p));
+            let timer = stream.run.due().map(|(due, step, p)| (due, step.clone(), p));
             if let Some((due, step, purpose)) = timer.filter(|(due, ..)| *due <= now) {
                 self.decide_for(run, Job::own(Input::Timer { step, purpose, due }), now);
             }
@@ -483,7 +483,7 @@ impl Shard {
     pub(crate) fn note_timer(&mut self, run: RunId) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
         let performs = self.performs.contains(&run) && stream.blocked.is_none();
-        let due = stream.run.timers.first().map(|(due, ..)| due).filter(|_| performs);
+        let due = stream.run.due().map(|(due, ..)| due).filter(|_| performs);
         if due != stream.timer {
             if let Some(old) = stream.timer {
                 self.timers.remove(&(old, run));

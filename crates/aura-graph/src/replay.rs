@@ -117,6 +117,12 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         EventBody::RunCancelling(data) => {
             Input::Cancel { actor: data.actor.clone(), reason: data.reason.clone() }
         }
+        EventBody::RunPaused(data) => {
+            Input::Pause { actor: data.actor.clone(), reason: data.reason.clone() }
+        }
+        EventBody::RunResumed(data) => {
+            Input::Resume { actor: data.actor.clone(), reason: data.reason.clone() }
+        }
         EventBody::EffectSettled(data) => Input::Settle {
             key: data.key,
             outcome: data.outcome.clone(),

@@ -68,7 +68,7 @@ commands! {
     New => new;
     /// Run a flow.
     Run => run;
-    /// Go on with runs that were interrupted.
+    /// Go on with runs that were interrupted or paused.
     Resume => resume;
     /// List runs.
     Runs => runs;
@@ -82,6 +82,8 @@ commands! {
     Events => events;
     /// Fold a run's history again, and check it.
     Replay => replay;
+    /// Let a run start nothing new for now.
+    Pause => pause;
     /// Cancel a run.
     Cancel => cancel;
     /// Send a signal to a run.

@@ -67,6 +67,7 @@ pub(crate) fn tone(status: RunStatus) -> Tone {
         RunStatus::Waiting
         | RunStatus::InDoubt
         | RunStatus::Cancelling
+        | RunStatus::Paused
         | RunStatus::Compensating
         | RunStatus::Compensated => Tone::Warn,
         RunStatus::Cancelled => Tone::Faint,
@@ -91,6 +92,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::StepRetrying(_)
         | EventBody::RunCancelling(_)
         | EventBody::RunCompensating(_)
+        | EventBody::RunPaused(_)
         | EventBody::RunCancelled(_) => Tone::Warn,
         EventBody::RunStarted(_) => Tone::Strong,
         _ => Tone::Busy,
@@ -111,7 +113,7 @@ pub(crate) fn event(body: &EventBody) -> String {
             one_line(&format!("{step}{}{}", e.error, saga.unwrap_or_default()), BRIEF * 2)
         }
         EventBody::RunCancelled(e) => e.saga.as_ref().map(saga::told).unwrap_or_default(),
-        EventBody::RunCancelling(e) => by(e),
+        EventBody::RunCancelling(e) | EventBody::RunPaused(e) | EventBody::RunResumed(e) => by(e),
         EventBody::StepStarted(e) => work(&e.work),
         EventBody::StepCompleted(e) => {
             let vars: Vec<_> = e.vars.iter().map(|(k, v)| format!("{k} = {}", data(v))).collect();

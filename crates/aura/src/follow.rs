@@ -133,7 +133,7 @@ impl Follower {
 
     /// Whether nothing can happen without a person or a signal.
     fn stuck(&self) -> bool {
-        self.run.events > 0 && self.run.idle() && self.run.timers.first().is_none()
+        self.run.events > 0 && self.run.idle() && self.run.due().is_none()
     }
 
     /// Follows the run until it ends, needs somebody, or somebody asks to leave.

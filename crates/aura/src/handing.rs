@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aura_core::error::Problem;
 use aura_core::id::RunId;
+use aura_core::ports::RunStatus;
 use serde_json::json;
 
 use crate::context::Context;
@@ -35,7 +36,8 @@ pub(crate) fn hand_in(
 fn tell(context: &Context, run: RunId, taken: Taken, said: &str) {
     let Taken { accepted, performed } = taken;
     let open = !accepted.status.closed();
-    let next = (open && !performed).then(|| format!("aura resume {run}"));
+    let waits = accepted.status == RunStatus::Paused || !performed;
+    let next = (open && waits).then(|| format!("aura resume {run}"));
     if context.out.json {
         context.out.document(&json!({
             "run_id": run,

@@ -8,7 +8,7 @@ use crate::output::plain;
 /// Something that only a person or a signal can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Need {
-    /// `approval`, `signal` or `effect`.
+    /// `pause`, `approval`, `signal` or `effect`.
     pub(crate) kind: &'static str,
     /// Where.
     pub(crate) step: String,
@@ -24,6 +24,16 @@ pub(crate) struct Need {
 pub(crate) fn needs(run: &Run) -> Vec<Need> {
     let id = run.id;
     let mut needs = Vec::new();
+    if let Some(asked) = &run.paused {
+        let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+        needs.push(Need {
+            kind: "pause",
+            step: String::new(),
+            what: plain(&format!("somebody to let it go on; paused by {}{why}", asked.actor)),
+            command: format!("aura resume {id}"),
+            others: vec![format!("aura cancel {id} --reason TEXT")],
+        });
+    }
     for (step, asked) in &run.approvals {
         needs.push(Need {
             kind: "approval",

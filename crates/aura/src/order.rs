@@ -68,6 +68,7 @@ impl Order {
             vars: BTreeMap::new(),
             actor: self.actor,
             state: Hash::ZERO,
+            deadline: None,
         };
         Ok(StartRun { started, bundle, flow: Arc::new(flow), perform: true })
     }

@@ -127,7 +127,12 @@ fn undone(context: &Context, run: &Run) {
 fn waiting(context: &Context, run: &Run) {
     let out = &context.out;
     let needs = needs(run);
-    let head = out.paint(Tone::Warn, if needs.is_empty() { "open" } else { "waiting" });
+    let head = match run.paused {
+        Some(_) => "paused",
+        None if needs.is_empty() => "open",
+        None => "waiting",
+    };
+    let head = out.paint(Tone::Warn, head);
     out.line(format_args!("{head} {}", run.id));
     for need in needs {
         out.line(format_args!("  {}", need.what));

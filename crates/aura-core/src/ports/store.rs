@@ -79,6 +79,8 @@ pub enum RunStatus {
     Waiting,
     /// An effect is in doubt and waits for a person.
     InDoubt,
+    /// A person asked it to start nothing new for now.
+    Paused,
     /// Being cancelled.
     Cancelling,
     /// Undoing what it did, because it failed or was cancelled.
@@ -97,10 +99,11 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// Every status.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Running,
         Self::Waiting,
         Self::InDoubt,
+        Self::Paused,
         Self::Cancelling,
         Self::Compensating,
         Self::Completed,
@@ -128,6 +131,7 @@ impl RunStatus {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::InDoubt => "in_doubt",
+            Self::Paused => "paused",
             Self::Cancelling => "cancelling",
             Self::Compensating => "compensating",
             Self::Completed => "completed",

@@ -105,6 +105,7 @@ impl Bench {
             vars: BTreeMap::new(),
             actor: "bench".to_owned(),
             state: Hash::ZERO,
+            deadline: None,
         };
         let start = StartRun {
             started,

@@ -12,11 +12,15 @@ use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::saga::SagaStarted;
+use aura_core::schema::Schema;
 use aura_core::time::Millis;
 use serde_json::json;
 
 use super::turn::{Job, Step, Stop, Work, evaluated};
 use crate::state::{self, Phase, TaskPhase, deadline_failure};
+
+/// Violations of a payload that are told.
+const VIOLATIONS: usize = 10;
 
 /// Names that come from outside are short, whoever sends them.
 fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
@@ -28,6 +32,10 @@ fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
             Err(Problem::new(Code::LimitExceeded, what).next("use a shorter name").into())
         }
     }
+}
+
+fn request(actor: &str, reason: Option<&String>) -> Request {
+    Request { actor: actor.to_owned(), reason: reason.cloned() }
 }
 
 impl Work<'_, '_> {
@@ -46,6 +54,8 @@ impl Work<'_, '_> {
                 Input::Signal { .. }
                 | Input::Approval { .. }
                 | Input::Cancel { .. }
+                | Input::Pause { .. }
+                | Input::Resume { .. }
                 | Input::Settle { .. },
                 _,
             ) if self.run.closed() => {
@@ -57,6 +67,10 @@ impl Work<'_, '_> {
             _ => {}
         }
         self.fact(input)?;
+        // What a paused run learns is recorded. What follows waits: resuming asks every place again.
+        if self.run.paused.is_some() {
+            return Ok(());
+        }
         // What an earlier turn could not finish is not forgotten because another input came first.
         if self.run.more {
             self.everywhere();
@@ -79,9 +93,25 @@ impl Work<'_, '_> {
                 if self.cancelling() || self.compensating() {
                     return Err(Stop::Nothing);
                 }
-                let request = Request { actor: actor.clone(), reason: reason.clone() };
-                self.emit_run(EventBody::RunCancelling(request))?;
+                self.emit_run(EventBody::RunCancelling(request(actor, reason.as_ref())))?;
                 self.unwind(&StepPath::root())
+            }
+            Input::Pause { actor, reason } => {
+                if self.run.paused.is_some() {
+                    return Err(Stop::Nothing);
+                }
+                short([actor.as_str()])?;
+                self.emit_run(EventBody::RunPaused(request(actor, reason.as_ref())))
+            }
+            Input::Resume { actor, reason } => {
+                if self.run.paused.is_none() {
+                    return Err(Stop::Nothing);
+                }
+                short([actor.as_str()])?;
+                self.emit_run(EventBody::RunResumed(request(actor, reason.as_ref())))?;
+                self.everywhere();
+                let ready = self.run.ready().map(|(step, _)| step.clone()).collect::<Vec<_>>();
+                self.granted(&ready)
             }
             Input::Settle { key, outcome, actor, reason } => {
                 let said = EffectSettled {
@@ -114,6 +144,8 @@ impl Work<'_, '_> {
         start.state = state::beginning(start.salt, &start.input);
         // Initial variables may refer to the input, so they are rendered against a run that has it.
         self.run.started = Some(std::sync::Arc::new(start.clone()));
+        let own = self.flow.deadline_ms.map(|span| self.now.plus(span));
+        start.deadline = own.into_iter().chain(start.deadline).min();
         let root = StepPath::root();
         let context = self.context(&root);
         let mut vars = BTreeMap::new();
@@ -141,7 +173,8 @@ impl Work<'_, '_> {
     }
 
     fn timer(&mut self, step: &StepPath, purpose: Purpose, due: Millis) -> Step {
-        if self.run.timers.due(step, purpose) != Some(due) || due > self.now {
+        let set = self.run.timers.due(step, purpose) == Some(due);
+        if !set || due > self.now || !self.run.fires(purpose) {
             return Err(Stop::Nothing);
         }
         self.emit(step, EventBody::TimerFired(Timer { purpose, due }))?;
@@ -168,7 +201,7 @@ impl Work<'_, '_> {
             Purpose::Attempt => self.attempt_timed_out(step),
             Purpose::Deadline => {
                 let failing = self.run.node(step).is_some_and(|node| node.failing.is_some());
-                if failing {
+                if failing || step.is_root() {
                     self.unwind(step)
                 } else {
                     self.task_past_deadline(step, deadline_failure())
@@ -189,6 +222,7 @@ impl Work<'_, '_> {
             let next = format!("aura why {}", self.run.id);
             return Err(Problem::new(Code::TooManySignals, what).next(next).into());
         }
+        self.payload_fits(name, payload)?;
         let payload = self.take_in(payload)?;
         let data = SignalReceived {
             id: id.to_owned(),
@@ -201,6 +235,33 @@ impl Work<'_, '_> {
             Some(step) => self.complete_value(&step, payload),
             None => Ok(()),
         }
+    }
+
+    /// Whether the flow takes a signal of this name with this payload.
+    fn payload_fits(&self, name: &str, payload: &Data) -> Step {
+        let Some(signals) = &self.flow.signals else { return Ok(()) };
+        let refused = |what: String, next: String| {
+            Err(Problem::new(Code::InvalidInput, what)
+                .kept("the run as it is; nothing was recorded")
+                .next(next)
+                .into())
+        };
+        let Some(schema) = signals.get(name) else {
+            let names: Vec<_> = signals.keys().map(String::as_str).collect();
+            let next = match names.as_slice() {
+                [] => "it takes none".to_owned(),
+                names => format!("it takes {}", names.join(", ")),
+            };
+            return refused(format!("the flow takes no signal '{name}'"), next);
+        };
+        let Ok(schema) = Schema::compile(schema) else { return Ok(()) };
+        let violations = schema.violations(&*self.json(payload)?);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let lines = violations.iter().take(VIOLATIONS).map(|violation| format!("\n  {violation}"));
+        let what = format!("the payload of '{name}' does not fit:{}", lines.collect::<String>());
+        refused(what, "send it again with a payload that fits".to_owned())
     }
 
     fn answer(

@@ -41,7 +41,8 @@ impl Work<'_, '_> {
                 return Ok(());
             }
             if place.is_root() && !self.cancelling() {
-                return self.end_badly(Some((trouble.error, Some(trouble.step))));
+                let step = Some(trouble.step).filter(|step| !step.is_root());
+                return self.end_badly(Some((trouble.error, step)));
             }
             if !place.is_root() {
                 return if place.is_body() {

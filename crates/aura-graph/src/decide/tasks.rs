@@ -28,6 +28,9 @@ impl Work<'_, '_> {
     /// Records the intent of an attempt, if it may start now.
     pub(super) fn try_intent(&mut self, step: &StepPath, attempt: u32) -> Step {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
+        if self.run.paused.is_some() {
+            return Ok(());
+        }
         // What stops starts nothing new; a repetition that only finds out what happened is not new.
         if self.stops(step) && !task.doubtful {
             self.after_step(step);

@@ -24,6 +24,8 @@ pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> F
         source: source.to_owned(),
         hash: Hash::of(source.as_bytes()),
         input: draft.input,
+        deadline_ms: draft.deadline_ms,
+        signals: draft.signals,
         vars: draft.vars.into_iter().map(|(name, template)| (name, template.value)).collect(),
         body,
         output: draft.output.map(|output| output.value),
@@ -149,7 +151,9 @@ fn kind(
             body: body(again.body, tools, defs),
         }),
         draft::Kind::Sleep(span) => Kind::Sleep(Sleep { span: span.value }),
-        draft::Kind::Wait { signal, timeout_ms } => Kind::Wait(Wait { signal, timeout_ms }),
+        draft::Kind::Wait { signal, timeout_ms } => {
+            Kind::Wait(Wait { signal: signal.value, timeout_ms })
+        }
         draft::Kind::Approval(approval) => Kind::Approval(Approval {
             of: approval.of.and_then(|of| index.get(&of.value).copied()),
             message: approval.message.map(|message| message.value),

@@ -35,6 +35,8 @@ pub(super) struct Flow<'t> {
     pub(super) description: Option<String>,
     pub(super) input: Option<Value>,
     pub(super) vars: Vec<(String, Placed<'t, Template>)>,
+    pub(super) deadline_ms: Option<u64>,
+    pub(super) signals: Option<BTreeMap<String, Value>>,
     pub(super) body: Body<'t>,
     pub(super) output: Option<Placed<'t, Template>>,
 }
@@ -94,7 +96,7 @@ pub(super) enum Kind<'t> {
     Map(Map<'t>),
     Loop(Loop<'t>),
     Sleep(Placed<'t, Template>),
-    Wait { signal: String, timeout_ms: Option<u64> },
+    Wait { signal: Placed<'t, String>, timeout_ms: Option<u64> },
     Approval(Approval<'t>),
     Verify(Verify<'t>),
 }

@@ -26,6 +26,10 @@ pub(super) struct Flow {
     input: Option<BTreeMap<String, Value>>,
     /// Variables with their first values; `set` nodes change them. Read as `vars.NAME`.
     vars: Option<BTreeMap<String, Value>>,
+    /// Time that a run may take, such as `1h`; then it fails with DEADLINE.
+    deadline: Option<Duration>,
+    /// JSON Schema of the payload of each signal, by name. With it, a run takes no other signals.
+    signals: Option<BTreeMap<String, BTreeMap<String, Value>>>,
     /// What the flow does: a list of nodes. Each follows the one above it unless it says otherwise.
     #[schemars(length(min = 1))]
     nodes: Vec<Node>,

@@ -48,6 +48,10 @@ pub struct Flow {
     pub input: Option<Value>,
     /// Variables with the values that they have before any `set`.
     pub vars: BTreeMap<String, Template>,
+    /// Milliseconds that a run may take.
+    pub deadline_ms: Option<u64>,
+    /// JSON Schema of the payload of each signal; where there is none, a run takes any.
+    pub signals: Option<BTreeMap<String, Value>>,
     /// Its nodes.
     pub body: Arc<Body>,
     /// The output of the run; without it, the output of the last node that completed.

@@ -102,7 +102,8 @@ impl<'c, 't> Checker<'c, 't> {
             self.expr(when);
         }
         match &node.kind {
-            None | Some(Kind::Wait { .. }) => {}
+            None => {}
+            Some(Kind::Wait { signal, .. }) => self.signal(signal),
             Some(Kind::Tool(tool)) => self.call(tool, node),
             Some(Kind::Set(entries)) => {
                 for (_, value) in entries {
@@ -150,6 +151,18 @@ impl<'c, 't> Checker<'c, 't> {
                 self.scope.value = false;
             }
         }
+    }
+
+    /// A signal that the flow does not list could never be sent.
+    fn signal(&mut self, signal: &Placed<'_, String>) {
+        let Some(known) = &self.scope.flow.signals else { return };
+        if known.contains_key(&signal.value) {
+            return;
+        }
+        let near = did_you_mean(&signal.value, known.keys().map(String::as_str))
+            .unwrap_or_else(|| "give it a schema there".to_owned());
+        let message = format!("'signals' lists no signal '{}'", short(&signal.value));
+        self.findings.add(signal.span(), &signal.path, message).suggest(near);
     }
 
     fn again(&mut self, again: &'c super::draft::Loop<'t>) {
@@ -454,6 +467,7 @@ impl<'c, 't> Checker<'c, 't> {
         match &node.kind {
             Some(Kind::Tool(tool)) => tool.def.as_ref().map(|def| &def.output),
             Some(Kind::Verify(_)) => self.facts.verify.as_ref(),
+            Some(Kind::Wait { signal, .. }) => self.scope.flow.signals.as_ref()?.get(&signal.value),
             _ => None,
         }
     }

@@ -161,6 +161,7 @@ mod tests {
             "25-shape",
             "26-several",
             "27-compensate",
+            "28-signals",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

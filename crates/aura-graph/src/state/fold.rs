@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aura_core::commit::{BadCommit, StoredCommit};
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
-use aura_core::error::Failure;
+use aura_core::error::{Code, Failure};
 use aura_core::event::{
     Doubt, EffectUnknown, Event, EventBody, Next, OnFailure, Output, Purpose, RunStarted,
     Settlement, SkipReason, StepCompleted, StepFailed, StepStarted, Work,
@@ -72,6 +72,9 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
             run.phase = Phase::Running;
             run.hash = data.state;
             Arc::make_mut(&mut run.root).opened = run.at;
+            if let Some(deadline) = data.deadline {
+                run.timers.set(StepPath::root(), Purpose::Deadline, deadline);
+            }
             set_vars(run, &data.vars);
             run.started = Some(Arc::new(RunStarted::clone(data)));
         }
@@ -86,6 +89,8 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
         EventBody::RunCancelling(request) => run.phase = Phase::Cancelling(request.clone()),
         EventBody::RunCancelled(_) => end(run, Phase::Cancelled),
         EventBody::SagaStarted(_) => run.saga = Some(Arc::default()),
+        EventBody::RunPaused(request) => run.paused = Some(request.clone()),
+        EventBody::RunResumed(_) => run.paused = None,
         EventBody::RunCompensating(data) => return run.begin_compensating(data),
         EventBody::SignalReceived(data) => {
             run.signals.keep(&data.id, &data.name, data.payload.clone());
@@ -97,6 +102,7 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
 
 fn end(run: &mut Run, phase: Phase) {
     run.phase = phase;
+    run.paused = None;
     run.drop_below(&StepPath::root());
     if run.saga.is_some() {
         run.saga_mut().close();
@@ -465,6 +471,11 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
                 run.timers.set(step.clone(), Purpose::Attempt, timeout);
             }
         }
+        Purpose::Deadline if step.is_root() => {
+            let error = Failure::certain(Code::Deadline, "the run did not end within its deadline");
+            let trouble = Trouble { error, step: step.clone() };
+            Arc::make_mut(&mut run.root).failing.get_or_insert(trouble);
+        }
         Purpose::Deadline => {
             let node = run.node_mut(step)?;
             if node.bodies().is_some() {
@@ -479,5 +490,5 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
 
 /// The failure of a node that did not end within its deadline.
 pub(crate) fn deadline_failure() -> Failure {
-    Failure::certain(aura_core::Code::Deadline, "the node did not end within its deadline")
+    Failure::certain(Code::Deadline, "the node did not end within its deadline")
 }

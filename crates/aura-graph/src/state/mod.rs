@@ -42,6 +42,8 @@ pub struct Run {
     pub started: Option<Arc<RunStarted>>,
     /// Where it stands.
     pub phase: Phase,
+    /// Who paused it, while it starts nothing new.
+    pub paused: Option<Request>,
     /// The flow's own body.
     pub root: Arc<Scope>,
     /// Variables.
@@ -226,6 +228,7 @@ impl Run {
             id,
             started: None,
             phase: Phase::New,
+            paused: None,
             root: Arc::default(),
             vars: Shared::default(),
             tasks: Shared::default(),
@@ -270,16 +273,35 @@ impl Run {
 
     /// Whether somebody other than a performer or the clock must act before the run can end: a person or a signal.
     pub fn waits_for_somebody(&self) -> bool {
-        !self.approvals.is_empty() || !self.waits.is_empty() || self.in_doubt().next().is_some()
+        self.paused.is_some()
+            || !self.approvals.is_empty()
+            || !self.waits.is_empty()
+            || self.in_doubt().next().is_some()
     }
 
     /// Whether nothing can happen until a timer, a signal or a person.
     pub fn idle(&self) -> bool {
+        if self.paused.is_some() {
+            return !self.tasks.values().any(|task| task.in_flight());
+        }
         !self.more
             && self
                 .tasks
                 .values()
                 .all(|task| matches!(task.phase, TaskPhase::Backoff | TaskPhase::InDoubt))
+    }
+
+    /// The earliest timer that may fire. While a run is paused, only attempts in flight run out of time.
+    pub fn due(&self) -> Option<(Millis, &StepPath, Purpose)> {
+        match self.paused {
+            None => self.timers.first(),
+            Some(_) => self.timers.iter().find(|(.., purpose)| self.fires(*purpose)),
+        }
+    }
+
+    /// Whether a timer of this purpose may fire now.
+    pub fn fires(&self, purpose: Purpose) -> bool {
+        self.paused.is_none() || purpose == Purpose::Attempt
     }
 
     /// Where the run stands, for lists.
@@ -294,6 +316,7 @@ impl Run {
             }
             Phase::Failed(..) => RunStatus::Failed,
             Phase::Cancelled => RunStatus::Cancelled,
+            _ if self.paused.is_some() => RunStatus::Paused,
             Phase::Cancelling(_) => RunStatus::Cancelling,
             Phase::Compensating(_) => RunStatus::Compensating,
             Phase::New | Phase::Running if !self.idle() => RunStatus::Running,
@@ -336,7 +359,7 @@ impl Run {
         if self.closed() {
             Mark::Closed
         } else if self.idle() {
-            Mark::Asleep(self.timers.first().map(|(due, ..)| due))
+            Mark::Asleep(self.due().map(|(due, ..)| due))
         } else {
             Mark::Active
         }

@@ -357,6 +357,7 @@ pub fn start_of(name: u64, source: &str, input: Value, salt: Hash) -> StartRun {
         vars: BTreeMap::new(),
         actor: "world".to_owned(),
         state: Hash::ZERO,
+        deadline: None,
     };
     StartRun { started, bundle: bytes, flow: Arc::new(flow), perform: true }
 }

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod new;
 pub(crate) mod owner;
+pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod resume;

@@ -7,6 +7,7 @@ use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
 use aura_core::ports::Secrets;
 use aura_core::schema::Schema;
+use aura_core::time::Span;
 use aura_graph::{Flow, definition};
 use serde_json::{Value, json};
 
@@ -91,7 +92,7 @@ fn document(flow: &Flow, plan: &Plan, secrets: &[(String, Result<bool, String>)]
         .map(|(name, set)| json!({ "name": name, "set": matches!(set, Ok(true)) }))
         .collect();
     json!({
-        "flow": flow.name, "version": flow.version, "hash": flow.hash, "nodes": plan.nodes,
+        "flow": flow.name, "deadline_ms": flow.deadline_ms, "version": flow.version, "hash": flow.hash, "nodes": plan.nodes,
         "secrets": secrets, "steps": plan.steps, "calls": plan.calls,
     })
 }
@@ -114,6 +115,9 @@ fn print(context: &Context, flow: &Flow, plan: &Plan, secrets: &[(String, Result
             out.paint(Tone::Faint, "input "),
             plain(&fields.join(", "))
         ));
+    }
+    if let Some(deadline) = flow.deadline_ms {
+        out.line(format_args!("{} {}", out.paint(Tone::Faint, "within"), Span(deadline)));
     }
     out.line("");
     for item in &plan.nodes {

@@ -1,6 +1,6 @@
-//! `aura resume`: going on with runs that were interrupted.
+//! `aura resume`: going on with runs that were interrupted or paused.
 
-use aura_core::error::Problem;
+use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
 use serde_json::{Value, json};
 
@@ -10,12 +10,13 @@ use crate::exit::Exit;
 use crate::follow::End;
 use crate::output::Tone;
 use crate::performing::{Session, Shown, unfinished};
+use crate::socket::protocol::Ask;
 use crate::{report, resolve};
 
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
+A paused run is let go on, which is recorded. What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
 made again, or waits for a person ('aura effects --in-doubt').
 
 Examples:
@@ -91,11 +92,24 @@ fn perform_all(
     runs: &[RunId],
 ) -> Result<(), Problem> {
     for run in runs {
+        let ask = Ask::Resume { actor: context.actor.clone(), reason: None };
+        // A run that is not paused takes this as already so; one that ended is shown as it is.
+        while let Some(None) = unless_closed(session.door.input(*run, &ask))? {
+            session.door = Door::open(context, true)?;
+        }
         while session.door.perform(*run, false)?.is_none() {
             session.door = Door::open(context, true)?;
         }
     }
     Ok(())
+}
+
+/// Nothing, where the run has ended.
+fn unless_closed<T>(result: Result<T, Problem>) -> Result<Option<T>, Problem> {
+    match result {
+        Err(problem) if problem.code == Code::RunClosed => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// They go on all at once; they are shown one after the other.

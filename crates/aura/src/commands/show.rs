@@ -114,6 +114,7 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
     if let Some(started) = &run.started {
         document["version"] = json!(started.flow.version);
         document["key"] = json!(started.key);
+        document["deadline"] = json!(started.deadline);
         document["actor"] = json!(started.actor);
         document["permissions"] = json!(started.permissions);
         document["input"] = Value::clone(&*blobs.json(&started.input)?);
@@ -155,6 +156,9 @@ fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Proble
         "started",
         format!("{at} by {}, {since} {took}, {}", plain(&started.actor), sizes.join(", ")),
     );
+    if let Some(deadline) = started.deadline {
+        row("deadline", local_time(deadline));
+    }
     if let Some(key) = &started.key {
         row("key", plain(key));
     }

@@ -13,7 +13,8 @@ use crate::{input, resolve};
 /// Arguments of `aura signal`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A signal that comes before its 'wait' is kept, at most 1,000 of them.
+A signal that comes before its 'wait' is kept, at most 1,000 of them. Where the flow lists its
+'signals', a payload that does not fit its schema is refused, and nothing is recorded.
 
 Examples:
   aura signal 0198c2d1 payment --payload '{\"amount\": 40}'

@@ -107,6 +107,7 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
         return vec![ended(run)];
     }
     let mut found = Vec::new();
+    found.extend(paused(run));
     found.extend(undoing(run));
     if let Some(asked) = run.cancelled_by() {
         let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
@@ -123,13 +124,14 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
             commands: Vec::new(),
         });
     }
+    found.extend(deadline(run, now));
     approvals(run, &mut found);
     signals(run, &mut found);
     for (step, task) in &run.tasks {
         found.push(of_task(run, step, task, owner));
     }
     timers(run, now, &mut found);
-    if run.more || found.is_empty() {
+    if run.more || found.iter().all(|reason| reason.kind == "deadline") {
         found.push(Reason {
             kind: "decision",
             step: None,
@@ -140,12 +142,30 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
             commands: Vec::new(),
         });
     }
-    let overdue = run.timers.first().is_some_and(|(due, ..)| due <= now);
-    let works = run.more || overdue || run.tasks.values().any(|task| is_work(task));
+    let overdue = run.due().is_some_and(|(due, ..)| due <= now);
+    let works = run.more && run.paused.is_none()
+        || overdue
+        || run.tasks.values().any(|task| is_work(run, task));
     if owner.is_none() && works {
         found.insert(0, nobody(run));
     }
     found
+}
+
+/// Who paused a run.
+fn paused(run: &Run) -> Option<Reason> {
+    let asked = run.paused.as_ref()?;
+    let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+    Some(Reason {
+        kind: "paused",
+        step: None,
+        what: plain(&format!("it is paused, by {}{why}", asked.actor)),
+        since: None,
+        until: None,
+        next: "nothing new starts until somebody lets it go on; what comes due fires then"
+            .to_owned(),
+        commands: vec![format!("aura resume {}", run.id)],
+    })
 }
 
 /// How far a run has come that undoes what it did.
@@ -173,8 +193,8 @@ fn undoing(run: &Run) -> Option<Reason> {
 }
 
 /// Whether a performer could do something about a task now.
-fn is_work(task: &Task) -> bool {
-    matches!(task.phase, TaskPhase::Ready | TaskPhase::Called)
+fn is_work(run: &Run, task: &Task) -> bool {
+    task.in_flight() || task.phase == TaskPhase::Ready && run.paused.is_none()
 }
 
 fn nobody(run: &Run) -> Reason {
@@ -195,6 +215,21 @@ fn performed_by(owner: Option<&OwnerInfo>) -> String {
         Some(owner) => format!("process {} goes on with it", owner.pid),
         None => "it goes on when somebody takes it up".to_owned(),
     }
+}
+
+/// When the run must have ended.
+fn deadline(run: &Run, now: Millis) -> Option<Reason> {
+    let due = run.timers.due(&StepPath::root(), Purpose::Deadline)?;
+    let when = describe::distance(due, now);
+    Some(Reason {
+        kind: "deadline",
+        step: None,
+        what: format!("it has until {} ({when})", local_time(due)),
+        since: Some(run.started_at()),
+        until: Some(due),
+        next: "it fails with DEADLINE then".to_owned(),
+        commands: Vec::new(),
+    })
 }
 
 fn approvals(run: &Run, found: &mut Vec<Reason>) {
@@ -283,6 +318,12 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
                 Vec::new(),
             )
         }
+        TaskPhase::Ready | TaskPhase::Failed if run.paused.is_some() => (
+            "slot",
+            format!("{tool} at {step} is ready"),
+            "it is called when the run goes on".to_owned(),
+            Vec::new(),
+        ),
         TaskPhase::Ready | TaskPhase::Failed => (
             "slot",
             format!("{tool} at {step} waits for its turn"),

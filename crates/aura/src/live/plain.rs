@@ -79,7 +79,9 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         }
         EventBody::ArtifactCreated(data) => data.artifact.location.clone(),
         EventBody::PolicyViolation(data) => format!("{}: {}", data.tool, data.reason),
-        EventBody::RunCancelling(request) => format!("by {}", request.actor),
+        EventBody::RunCancelling(request)
+        | EventBody::RunPaused(request)
+        | EventBody::RunResumed(request) => format!("by {}", request.actor),
         // The end of the run is told with its output, and a call by what its step becomes.
         EventBody::TimerSet(_)
         | EventBody::TimerFired(_)

@@ -83,6 +83,20 @@ pub(crate) enum Ask {
         /// Why.
         reason: Option<String>,
     },
+    /// Nothing new for now.
+    Pause {
+        /// Who asks.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// On again.
+    Resume {
+        /// Who asks.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
     /// What became of an effect in doubt.
     Settle {
         /// Its key.
@@ -106,6 +120,8 @@ impl From<Ask> for Input {
                 Self::Approval { step, verdict, action, actor, reason }
             }
             Ask::Cancel { actor, reason } => Self::Cancel { actor, reason },
+            Ask::Pause { actor, reason } => Self::Pause { actor, reason },
+            Ask::Resume { actor, reason } => Self::Resume { actor, reason },
             Ask::Settle { key, outcome, actor, reason } => {
                 Self::Settle { key, outcome, actor, reason }
             }

@@ -7,6 +7,7 @@ mod faults;
 mod flows;
 mod help;
 mod large;
+mod pausing;
 mod people;
 mod reading;
 mod runs;

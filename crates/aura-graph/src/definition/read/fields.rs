@@ -17,7 +17,6 @@ const LATER: &[(&str, &[&str])] = &[
         &[
             "budget",
             "triggers",
-            "deadline",
             "on_budget",
             "compensate",
             "concurrency",

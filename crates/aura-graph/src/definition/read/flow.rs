@@ -1,5 +1,7 @@
 //! The top level of a flow file.
 
+use std::collections::BTreeMap;
+
 use aura_core::limits;
 use serde_json::Value;
 
@@ -17,6 +19,8 @@ impl Reader<'_> {
             description: None,
             input: None,
             vars: Vec::new(),
+            deadline_ms: None,
+            signals: None,
             body: Body::default(),
             output: None,
         };
@@ -27,6 +31,8 @@ impl Reader<'_> {
         flow.version = self.version(&fields);
         flow.description = self.text_of(&fields, "description");
         flow.input = self.schema(&fields, "input");
+        flow.deadline_ms = self.duration(&fields, "deadline");
+        flow.signals = fields.get("signals").map(|signals| self.signals(signals));
         if let Some(vars) = fields.get("vars") {
             flow.vars = self.named_templates(vars, "vars");
         }
@@ -35,6 +41,27 @@ impl Reader<'_> {
         }
         flow.output = fields.get("output").and_then(|output| self.template(output, "output"));
         flow
+    }
+
+    /// The schema of each signal's payload.
+    fn signals(&mut self, tree: &Tree) -> BTreeMap<String, Value> {
+        let Some(entries) = tree.as_map() else {
+            self.expected(tree, "signals", "an object of JSON Schemas")
+                .suggest("write NAME: { type: object, properties: {} }");
+            return BTreeMap::new();
+        };
+        let mut signals = BTreeMap::new();
+        for (key, schema) in entries {
+            let path = join("signals", &key.text);
+            if key.text.is_empty() || key.text.len() > limits::NAME_BYTES {
+                let message = format!("a name has 1 to {} bytes", limits::NAME_BYTES);
+                self.note(&key.span, &path, message);
+            }
+            // One whose schema can't be read is still a signal.
+            let schema = self.schema_at(schema, &path).unwrap_or(Value::Bool(true));
+            signals.insert(key.text.clone(), schema);
+        }
+        signals
     }
 
     fn flow_name(&mut self, tree: &Tree) -> Option<String> {

@@ -297,8 +297,9 @@ impl Reader<'_> {
         let fields = self.fields(tree, path, "Wait")?;
         let timeout_ms = self.duration(&fields, "timeout");
         let signal = self.required(&fields, "signal", "NAME")?;
-        let signal = self.name(signal, &fields.path("signal"))?.to_owned();
-        Some(Kind::Wait { signal, timeout_ms })
+        let path = fields.path("signal");
+        let value = self.name(signal, &path)?.to_owned();
+        Some(Kind::Wait { signal: Placed { value, tree: signal, path }, timeout_ms })
     }
 
     fn approval<'t>(&mut self, tree: &'t Tree, path: &str) -> Option<Approval<'t>> {

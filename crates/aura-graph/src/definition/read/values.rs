@@ -309,17 +309,19 @@ impl Reader<'_> {
 
     /// A JSON Schema.
     pub(super) fn schema(&mut self, fields: &Fields<'_>, key: &str) -> Option<Value> {
-        let tree = fields.get(key)?;
-        let path = fields.path(key);
+        self.schema_at(fields.get(key)?, &fields.path(key))
+    }
+
+    pub(super) fn schema_at(&mut self, tree: &Tree, path: &str) -> Option<Value> {
         if tree.as_map().is_none() {
-            self.expected(tree, &path, "a JSON Schema")
+            self.expected(tree, path, "a JSON Schema")
                 .suggest("write an object such as { type: object, properties: {} }");
             return None;
         }
-        let schema = self.json(tree, &path)?;
+        let schema = self.json(tree, path)?;
         if let Err(message) = aura_core::schema::Schema::compile(&schema) {
             let message = format!("not a JSON Schema: {}", short(&message));
-            self.note(&tree.span, &path, message);
+            self.note(&tree.span, path, message);
             return None;
         }
         Some(schema)

@@ -14,6 +14,7 @@ use aura_core::input::{Input, Outcome};
 use aura_core::saga::SagaEnd;
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
+use aura_engine::StartRun;
 use aura_graph::decide::{Decision, Gate, Grant, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
@@ -64,7 +65,15 @@ impl Bench {
     }
 
     pub(super) fn with_slots(source: &str, input: Value, slots: usize) -> Self {
-        let start = start_of(1, source, input, Hash::ZERO);
+        Self::starting(start_of(1, source, input, Hash::ZERO), slots)
+    }
+
+    /// A run that has started so.
+    pub(super) fn started(start: StartRun) -> Self {
+        Self::starting(start, usize::MAX)
+    }
+
+    fn starting(start: StartRun, slots: usize) -> Self {
         let mut bench = Self {
             run: Run::new(RunId(Uuid::from_u128(1))),
             flow: start.flow,

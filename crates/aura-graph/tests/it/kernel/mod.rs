@@ -3,7 +3,9 @@
 mod bench;
 mod doubt;
 mod order;
+mod pausing;
 mod people;
 mod properties;
 mod saga;
+mod signals;
 mod stopping;

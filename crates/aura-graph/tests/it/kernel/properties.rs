@@ -21,6 +21,8 @@ use super::bench::{Bench, certain, doubtful, succeeded};
 /// Everything at once, so that inputs find something to do.
 const FLOW: &str = r#"
 flow: all
+deadline: 20m
+signals: { go: { not: { type: boolean } } }
 vars: { n: 0 }
 nodes:
   - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
@@ -66,7 +68,8 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     let run = &bench.run;
     let called: Vec<_> =
         run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
-    Some(match seed.below(12) {
+    let (actor, reason) = ("me".to_owned(), Some("why".to_owned()));
+    Some(match seed.below(13) {
         0..=4 if !called.is_empty() => {
             let step = called[seed.below(called.len())].as_str().to_owned();
             let result = match seed.below(6) {
@@ -79,7 +82,7 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
         }
         5 if !called.is_empty() => Input::Unknown { steps: run.outstanding(), doubt: Doubt::Crash },
         6 | 7 => {
-            let (due, step, purpose) = run.timers.first()?;
+            let (due, step, purpose) = run.due()?;
             Input::Timer { step: step.clone(), purpose, due }
         }
         8 => Input::Signal {
@@ -104,6 +107,8 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
             };
             Input::Settle { key: task.spec.key, outcome, actor: "me".to_owned(), reason: None }
         }
+        11 if run.paused.is_some() => Input::Resume { actor, reason },
+        11 if seed.one_in(3) => Input::Pause { actor, reason },
         _ if seed.one_in(12) => Input::Cancel { actor: "me".to_owned(), reason: None },
         _ => Input::Granted { steps: run.ready().map(|(step, _)| step.clone()).collect() },
     })
