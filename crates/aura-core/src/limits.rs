@@ -142,6 +142,20 @@ limits! {
     TEXT_PIECES: usize = 10_000, "pieces found in one text";
     /// Attributes of one HTML tag, as far as they can be told by counting separators.
     HTML_TAG_SEPARATORS: usize = 4_000, "separators within one HTML tag";
+    /// Bytes of a PDF file.
+    PDF_BYTES: usize = 16 << 20, "bytes of a PDF file";
+    /// Pages of a PDF file.
+    PDF_PAGES: usize = 2_000, "pages of a PDF file";
+    /// Bytes that one compressed stream of a PDF file may unpack to.
+    PDF_STREAM_BYTES: usize = 4 << 20, "bytes of an unpacked stream of a PDF";
+    /// Bytes that all objects of a PDF file may take in memory.
+    PDF_MEMORY_BYTES: usize = 256 << 20, "bytes of a PDF's objects in memory";
+    /// Fonts that a PDF file may use.
+    PDF_FONTS: usize = 512, "fonts of a PDF file";
+    /// Graphics states that a page of a PDF file may save within each other.
+    PDF_STATES: usize = 256, "graphics states saved by a PDF page";
+    /// Milliseconds in which a PDF file must be read.
+    PDF_MS: u64 = 30_000, "milliseconds to read a PDF file";
     /// Bytes of a JSONPath.
     QUERY_BYTES: usize = 1_024, "bytes of a JSONPath";
     /// Nested brackets and parentheses of a JSONPath.

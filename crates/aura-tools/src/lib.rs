@@ -7,6 +7,7 @@
 mod builtin;
 mod files;
 mod http;
+mod pdf;
 mod text;
 mod typed;
 

@@ -1,16 +1,24 @@
-//! `text.extract`: what can be counted and listed in a text without understanding it.
+//! `text.extract`: what can be counted and listed in a text without understanding it, and the text of PDF files.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use aura_core::ports::Activity;
-use aura_core::tool::ToolDef;
-use aura_core::{Code, EffectClass, Failure};
+use async_trait::async_trait;
+use aura_core::ports::{Activity, Call, Failed};
+use aura_core::task::{Permissions, Success};
+use aura_core::tool::{ClassRule, ToolDef};
+use aura_core::{Code, EffectClass, Failure, limits};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::read;
 use crate::text::{self, Format};
-use crate::typed::{About, Pure};
+use crate::typed::{self, About};
+use crate::{files, pdf};
 
 const HELP: &str = r#"
 Lists the links, headings and most frequent words of a Markdown, HTML or plain text, and counts its words and
@@ -19,6 +27,17 @@ characters. The same text always gives the same answer. Short words, numbers and
 ```json
 {"text": "Shipping\n========\n\nSee [rates](https://shop.test/rates).", "format": "markdown", "keywords": 3}
 ```
+
+It takes the text out of PDF files too, page by page, in `pages`. Exactly one of `text`, `pdf` and `path` is given. A
+`path` lies below one of the run's folders and may be a PDF or a text; the call is then of class `read`, else `pure`.
+
+```json
+{"path": "contracts/lease.pdf", "keywords": 5}
+```
+
+A PDF that is encrypted, broken, or has only images gives `INVALID_INPUT` and says which. Text comes in the order in
+which the file draws it. At most 16 MiB, 2,000 pages, 4 MiB of text and 30 seconds; a page whose content unpacks to more
+than 4 MiB is listed in `unread_pages`. PDFs are read one at a time.
 "#;
 
 /// The most keywords that may be asked for, and how many are given where nothing is asked.
@@ -33,8 +52,15 @@ const STOP_WORDS: &str = include_str!("../text/stop_words.txt");
 #[serde(deny_unknown_fields)]
 struct Input {
     /// The text, at most 4 MiB.
-    text: String,
-    /// How it is written; found out from the text if absent.
+    #[serde(default)]
+    text: Option<String>,
+    /// A PDF file in base64.
+    #[serde(default)]
+    pdf: Option<String>,
+    /// A file to read: a PDF, or a text in UTF-8.
+    #[serde(default)]
+    path: Option<String>,
+    /// How a text is written; found out from the text if absent.
     #[serde(default)]
     format: Format,
     /// How many keywords to list, at most 100; 10 if absent.
@@ -58,6 +84,21 @@ struct Output {
     keywords: Vec<Keyword>,
     /// Whether there are more links or headings than are listed (10,000 of each).
     truncated: bool,
+    /// The pages of a PDF that were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<Vec<Page>>,
+    /// Numbers of the pages of a PDF that are too large or broken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread_pages: Vec<u64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Page {
+    /// Its number, from 1.
+    page: u64,
+    /// Its text, line by line.
+    text: String,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -87,28 +128,117 @@ struct Keyword {
     count: u64,
 }
 
+/// Where the text comes from.
+enum Source {
+    Text(String),
+    Pdf(Vec<pdf::Page>),
+}
+
+struct Extract {
+    def: ToolDef,
+}
+
+#[async_trait]
+impl Activity for Extract {
+    fn def(&self) -> &ToolDef {
+        &self.def
+    }
+
+    async fn perform(&self, call: Call) -> Result<Success, Failed> {
+        let Call { args, permissions, timeout, .. } = call;
+        typed::blocking(timeout, true, move || {
+            let run = || {
+                let input: Input = typed::parse(args)?;
+                typed::output(&run(input, &permissions, timeout)?)
+            };
+            // A panic of a library on odd input is a failure of this call alone.
+            let odd = || Failure::certain(Code::Internal, "the tool gave up on these arguments");
+            let made = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(odd()));
+            Ok(Success::of(made?))
+        })
+        .await
+    }
+}
+
 pub(super) fn def() -> ToolDef {
-    let summary = "List links, headings and keywords of a text";
-    About::new("text.extract", EffectClass::Pure, summary, HELP).define::<Input, Output>()
+    let summary = "List links, headings and keywords of a text or PDF, and its text by page";
+    let class = ClassRule::ByParam {
+        param: "path".to_owned(),
+        absent: String::new(),
+        cases: [(String::new(), EffectClass::Pure)].into(),
+        otherwise: EffectClass::Read,
+    };
+    let about = About::new("text.extract", EffectClass::Pure, summary, HELP);
+    About { class, ..about }.define::<Input, Output>()
 }
 
 pub(super) fn make() -> Arc<dyn Activity> {
-    Arc::new(Pure::new(def(), run))
+    Arc::new(Extract { def: def() })
 }
 
-fn run(input: Input) -> Result<Output, Failure> {
+fn run(input: Input, permissions: &Permissions, timeout: Duration) -> Result<Output, Failure> {
     let wanted = input.keywords.unwrap_or(KEYWORDS.1);
     let Some(wanted) = usize::try_from(wanted).ok().filter(|_| wanted <= KEYWORDS.0) else {
         let what = format!("at most {} keywords may be asked for", KEYWORDS.0);
         return Err(Failure::certain(Code::InvalidInput, what));
     };
-    let document = text::read(input.text, input.format)?;
+    let format = input.format;
+    match source(input, permissions, timeout)? {
+        Source::Text(text) => Ok(describe(text::read(text, format)?, wanted)),
+        Source::Pdf(read) => {
+            let (mut pages, mut unread_pages, mut all) = (Vec::new(), Vec::new(), String::new());
+            for pdf::Page { number, text } in read {
+                let Some(text) = text else {
+                    unread_pages.push(number);
+                    continue;
+                };
+                all.push_str(&text);
+                all.push('\n');
+                pages.push(Page { page: number, text });
+            }
+            let described = describe(text::read(all, Format::Plain)?, wanted);
+            Ok(Output { pages: Some(pages), unread_pages, ..described })
+        }
+    }
+}
+
+fn source(input: Input, permissions: &Permissions, timeout: Duration) -> Result<Source, Failure> {
+    let bytes = match (input.text, input.pdf, input.path) {
+        (Some(text), None, None) => return Ok(Source::Text(text)),
+        (None, Some(pdf), None) => STANDARD
+            .decode(pdf)
+            .map_err(|_| Failure::certain(Code::InvalidInput, "'pdf' is not a file in base64"))?,
+        (None, None, Some(path)) => {
+            let place = files::place(permissions, &path)?;
+            let (bytes, longer) = read::content(&place, limits::PDF_BYTES)?;
+            if longer {
+                let what = format!("{} is longer than {} bytes", place.shown, limits::PDF_BYTES);
+                return Err(Failure::certain(Code::LimitExceeded, what));
+            }
+            if !pdf::looks_like(&bytes) {
+                let text = String::from_utf8(bytes).map_err(|_| {
+                    let what = format!("{} is neither a PDF nor a text in UTF-8", place.shown);
+                    Failure::certain(Code::InvalidInput, what)
+                })?;
+                return Ok(Source::Text(text));
+            }
+            bytes
+        }
+        _ => {
+            let what = "exactly one of 'text', 'pdf' and 'path' is needed";
+            return Err(Failure::certain(Code::InvalidInput, what));
+        }
+    };
+    pdf::read(bytes, timeout).map(Source::Pdf)
+}
+
+fn describe(document: text::Document, wanted: usize) -> Output {
     let (mut words, mut characters) = (0, 0_u64);
     for word in document.words.split_whitespace() {
         characters += word.chars().count() as u64 + 1;
         words += u64::from(word.contains(char::is_alphanumeric));
     }
-    Ok(Output {
+    Output {
         links: document.links.into_iter().map(|l| Link { text: l.text, url: l.url }).collect(),
         headings: document
             .headings
@@ -119,7 +249,9 @@ fn run(input: Input) -> Result<Output, Failure> {
         characters: characters.saturating_sub(1),
         keywords: keywords(&document.words, wanted),
         truncated: document.cut,
-    })
+        pages: None,
+        unread_pages: Vec::new(),
+    }
 }
 
 fn keywords(text: &str, wanted: usize) -> Vec<Keyword> {
@@ -144,6 +276,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn run(input: Input) -> Result<Output, Failure> {
+        super::run(input, &Permissions::default(), Duration::from_secs(10))
+    }
 
     #[test]
     fn lists_and_counts() {

@@ -129,7 +129,7 @@ fn read(place: &Place, encoding: Encoding) -> Result<Output, Failure> {
 }
 
 /// The first `limit` bytes of a file, and whether there are more.
-fn content(place: &Place, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
+pub(super) fn content(place: &Place, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
     let failure = |e: std::io::Error| files::failure(&e, &place.shown);
     // Asked before it is opened: opening a pipe would wait for its other end.
     if !place.dir.metadata(&place.path).map_err(failure)?.is_file() {

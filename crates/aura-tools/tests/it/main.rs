@@ -4,6 +4,7 @@
 mod files;
 mod guard;
 mod http;
+mod pdf;
 mod redirects;
 mod schemas;
 mod server;

@@ -100,6 +100,10 @@ fn classes_are_as_declared() {
                 assert_eq!(class(json!({})), EffectClass::Read);
                 assert_eq!(def.secret_params, ["url", "headers", "body"]);
             }
+            "text.extract" => {
+                assert_eq!(class(json!({"text": ""})), EffectClass::Pure);
+                assert_eq!(class(json!({"path": "a"})), EffectClass::Read);
+            }
             "file.read" | "file.list" => assert_eq!(class(json!({})), EffectClass::Read),
             "file.write" | "bench.noop" => assert_eq!(class(json!({})), EffectClass::Idempotent),
             _ => assert_eq!(def.class, ClassRule::Fixed(EffectClass::Pure), "{}", def.name),
@@ -112,6 +116,8 @@ async fn examples_run_and_their_output_fits() {
     let folder = tempfile::tempdir().unwrap();
     let mut tools = Tools::local();
     tools.permissions.roots = vec![folder.path().to_str().unwrap().to_owned()];
+    std::fs::create_dir(folder.path().join("contracts")).unwrap();
+    std::fs::write(folder.path().join("contracts/lease.pdf"), "a text, whatever its name").unwrap();
     // Written first, so that the others find something.
     let order = ["file.write", "file.read", "file.list"];
     let mut defs = definitions();
