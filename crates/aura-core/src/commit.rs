@@ -69,6 +69,11 @@ pub enum NotAHeader {
 }
 
 impl Header {
+    /// The sequence number of the event that follows the commit.
+    pub fn next_seq(&self) -> u64 {
+        self.seq + u64::from(self.count)
+    }
+
     /// The bytes that are stored and hashed: format, codec, kind, cause, more, tenant, run, then epoch, seq, at as
     /// 64-bit and count as 32-bit big-endian numbers, and one reserved zero.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {

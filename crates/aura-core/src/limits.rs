@@ -84,6 +84,12 @@ limits! {
     UNDURABLE_COMMITS: usize = 16_384, "commits not yet durable";
     /// Bytes of a shard's commits that are not durable yet.
     UNDURABLE_BYTES: usize = 64 << 20, "bytes not yet durable";
+    /// Bytes of a run's events after which a snapshot of it is taken, unless its last one was longer.
+    SNAPSHOT_EVERY_BYTES: usize = 256 << 10, "bytes of events between snapshots";
+    /// Bytes of a snapshot; a run with more state is folded from its events.
+    SNAPSHOT_BYTES: usize = 64 << 20, "bytes of a snapshot";
+    /// Snapshots that wait to be written; while there are more, none is taken.
+    SNAPSHOT_QUEUE: usize = 16, "snapshots waiting to be written";
     /// Bytes of blobs that a shard keeps for expressions.
     BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
     /// Runs that a shard keeps in memory when they have nothing in work.

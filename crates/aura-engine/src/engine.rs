@@ -19,6 +19,7 @@ use crate::commit::Writer;
 use crate::message::{Accepted, Message, StartRun, Submission, Submitted};
 use crate::perform::{TokioFetcher, TokioPerformer};
 use crate::shard::{Shard, ShardPorts, busy};
+use crate::snapshots::SnapshotWriter;
 
 /// What an engine works with.
 pub struct Ports {
@@ -104,6 +105,8 @@ impl Engine {
         let (shard_in, inbox) = crossbeam_channel::bounded(limits::SHARD_QUEUE);
         let writer = Writer::start(Arc::clone(&ports.store), shard_in.clone())
             .map_err(|e| Problem::new(Code::Internal, format!("no thread for the writer: {e}")))?;
+        let snapshots = SnapshotWriter::start(Arc::clone(&ports.store))
+            .map_err(|e| Problem::new(Code::Internal, format!("no thread for snapshots: {e}")))?;
         let cache = Arc::new(BlobCache::default());
         let performer = TokioPerformer::new(
             ports.runtime.clone(),
@@ -117,6 +120,7 @@ impl Engine {
             store: ports.store,
             committer: Box::new(writer),
             performer: Box::new(performer),
+            snapshots: Box::new(snapshots),
             fetcher: Box::new(fetcher),
             cache: Arc::clone(&cache),
             slots: options.slots,

@@ -8,11 +8,11 @@ use aura_core::event::{Event, FlowPin};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Bundle;
-use aura_core::ports::{Store, StoreError};
+use aura_core::ports::{Snapshot, Store, StoreError};
 use aura_graph::definition;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::{Replay, ReplayError};
-use aura_graph::state::{FoldError, fold_commit};
+use aura_graph::state::{FoldError, fold_commit, from_snapshot};
 use aura_graph::{Flow, Run};
 
 /// Commits read from the store at a time.
@@ -25,6 +25,10 @@ pub struct History {
     pub run: Run,
     /// Hash of its last commit.
     pub head: Hash,
+    /// Bytes of the snapshot from which it was opened; 0 without one.
+    pub snapshot: usize,
+    /// Bytes of the events that were read after it.
+    pub since: usize,
 }
 
 /// What a check of a run found to be right.
@@ -66,12 +70,21 @@ pub fn read_all(
     run: RunId,
     take: &mut dyn FnMut(StoredCommit) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let mut from = 1;
+    read_from(store, run, 1, take)
+}
+
+/// Gives the commits of a run to `take`, in order, from the one that holds event `from`.
+fn read_from(
+    store: &dyn Store,
+    run: RunId,
+    mut from: u64,
+    take: &mut dyn FnMut(StoredCommit) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     loop {
         let page = store.read(run, from, PAGE).map_err(|e| store_problem(&e))?;
         let full = page.len() == PAGE;
         for commit in page {
-            from = commit.header.seq + u64::from(commit.header.count);
+            from = commit.header.next_seq();
             take(commit)?;
         }
         if !full {
@@ -80,17 +93,48 @@ pub fn read_all(
     }
 }
 
-/// Folds a run; `None` if the store has none of this id.
+/// Folds a run, from its snapshot on if it has one; `None` if the store has none of this id.
 ///
 /// # Errors
 /// The store can't be read, or the history is damaged.
 pub fn open_history(store: &dyn Store, id: RunId) -> Result<Option<History>, Problem> {
-    let mut run = Run::new(id);
-    let mut head = Hash::ZERO;
-    read_all(store, id, &mut |commit| {
-        fold_commit(&mut run, &mut head, &commit).map_err(|e| fold_problem(id, &e))
+    if let Some(snapshot) = store.snapshot(id).map_err(|e| store_problem(&e))? {
+        match go_on(store, &snapshot) {
+            Ok(history) => return Ok(Some(history)),
+            Err(why) => tracing::info!(run = %id, %why, "the snapshot is of no use"),
+        }
+    }
+    let mut history = History { run: Run::new(id), head: Hash::ZERO, snapshot: 0, since: 0 };
+    read_from(store, id, 1, &mut |commit| history.fold(&commit))?;
+    Ok((history.run.events > 0).then_some(history))
+}
+
+/// What the events after a snapshot make of it.
+fn go_on(store: &dyn Store, snapshot: &Snapshot) -> Result<History, Problem> {
+    let id = snapshot.run;
+    let stale = |why: &str| Problem::new(Code::ChainBroken, why);
+    let (run, head) = from_snapshot(&snapshot.bytes).map_err(|e| stale(&e.to_string()))?;
+    if run.id != id || run.events != snapshot.seq {
+        return Err(stale("it is of another run or event"));
+    }
+    let mut history = History { run, head, snapshot: snapshot.bytes.len(), since: 0 };
+    let mut found = false;
+    read_from(store, id, snapshot.seq, &mut |commit| {
+        if found {
+            return history.fold(&commit);
+        }
+        found = commit.hash == head && commit.header.next_seq() == snapshot.seq + 1;
+        if found { Ok(()) } else { Err(stale("the log has another commit there")) }
     })?;
-    Ok((run.events > 0).then_some(History { run, head }))
+    if found { Ok(history) } else { Err(stale("the log ends before it")) }
+}
+
+impl History {
+    fn fold(&mut self, commit: &StoredCommit) -> Result<(), Problem> {
+        self.since += commit.payload.len();
+        fold_commit(&mut self.run, &mut self.head, commit)
+            .map_err(|e| fold_problem(commit.header.run, &e))
+    }
 }
 
 fn fold_problem(run: RunId, error: &FoldError) -> Problem {

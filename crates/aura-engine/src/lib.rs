@@ -14,6 +14,7 @@ mod recovery;
 mod scrub;
 mod shard;
 mod slots;
+mod snapshots;
 mod stream;
 mod turns;
 
@@ -25,3 +26,4 @@ pub use history::{History, Verified, compile, load_flow, open_history, read_all}
 pub use message::{Accepted, Message, Recovered, Reply, StartRun, Submission, Submitted};
 pub use perform::{Fetcher, Performer, TokioFetcher, TokioPerformer};
 pub use shard::{Progress, Shard, ShardPorts};
+pub use snapshots::{SnapshotWriter, Snapshots, Wanted};

@@ -27,6 +27,7 @@ use crate::history::{load_flow, open_history, store_problem};
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
 use crate::slots::Slots;
+use crate::snapshots::{Due, Snapshots, Wanted};
 use crate::stream::{Job, Stream};
 
 /// Milliseconds before a shard whose store had no room tries again; doubled up to the longest.
@@ -41,6 +42,8 @@ pub struct ShardPorts {
     pub committer: Box<dyn Committer>,
     /// Performs tasks.
     pub performer: Box<dyn Performer>,
+    /// Writes snapshots.
+    pub snapshots: Box<dyn Snapshots>,
     /// Fetches blobs.
     pub fetcher: Box<dyn Fetcher>,
     /// Values of blobs, shared with whoever else reads them.
@@ -105,6 +108,8 @@ pub(crate) struct Released {
     pub(crate) accepted: Accepted,
     pub(crate) tasks: Vec<Task>,
     pub(crate) bytes: usize,
+    /// A snapshot that is due after it.
+    pub(crate) snapshot: Option<Box<Wanted>>,
 }
 
 /// What a step left behind.
@@ -417,7 +422,9 @@ impl Shard {
             self.flows.insert(bundle, Arc::clone(&flow));
             flow
         };
-        self.streams.insert(run, Stream::new(history.run, history.head, flow));
+        let mut stream = Stream::new(history.run, history.head, flow);
+        stream.snapshot = Due::after(history.snapshot, history.since);
+        self.streams.insert(run, stream);
         self.note_timer(run);
         Ok(())
     }
@@ -510,6 +517,7 @@ impl Shard {
             accepted,
             tasks: Vec::new(),
             bytes: 0,
+            snapshot: None,
         };
         if self.pending.group.commits.is_empty()
             && let Some((_, released)) = self.undurable.back_mut()
@@ -568,6 +576,14 @@ impl Shard {
                 if stream.run.closed() {
                     self.closed.push(run);
                 }
+            }
+        }
+        if let Some(wanted) = released.snapshot {
+            let bytes = wanted.bytes;
+            if !self.ports.snapshots.take(*wanted)
+                && let Some(stream) = self.streams.get_mut(&run)
+            {
+                stream.snapshot.since += bytes;
             }
         }
         if let Some(reply) = released.reply {

@@ -12,6 +12,7 @@ use aura_graph::{Flow, Run};
 use serde_json::Value;
 
 use crate::message::Reply;
+use crate::snapshots::Due;
 
 /// A run in memory: its state as decided so far, which may be ahead of what is durable.
 pub(crate) struct Stream {
@@ -22,6 +23,8 @@ pub(crate) struct Stream {
     pub(crate) told: Option<(RunStatus, Mark, usize)>,
     /// Commits that are not durable yet.
     pub(crate) undurable: usize,
+    /// When its next snapshot is due.
+    pub(crate) snapshot: Due,
     /// The timer under which the shard knows it.
     pub(crate) timer: Option<Millis>,
     /// An input that waits for blobs.
@@ -53,8 +56,17 @@ pub(crate) struct Blocked {
 
 impl Stream {
     pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
-        let (blocked, queue) = (None, VecDeque::new());
-        Self { run, head, flow, told: None, undurable: 0, timer: None, blocked, queue }
+        Self {
+            run,
+            head,
+            flow,
+            told: None,
+            undurable: 0,
+            snapshot: Due::default(),
+            timer: None,
+            blocked: None,
+            queue: VecDeque::new(),
+        }
     }
 
     /// The row of the run, if it says more than the one before. `unsettled` says that the turn may have changed how

@@ -201,6 +201,7 @@ impl Shard {
         stream.head = commit.hash;
         stream.run = state;
         stream.undurable += 1;
+        let snapshot = stream.snapshot.count(commit.payload.len(), &stream.run, stream.head);
         if more {
             self.again.push_back(run);
         }
@@ -230,6 +231,7 @@ impl Shard {
             accepted,
             tasks,
             bytes,
+            snapshot,
         });
     }
 

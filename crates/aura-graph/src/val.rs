@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aura_core::data::{BlobRef, Data};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A value of the state; cheap to clone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Val {
     /// As the log has it.
     Data(Data),

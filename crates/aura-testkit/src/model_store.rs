@@ -14,7 +14,8 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{
-    Appended, Group, Health, Mark, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
+    Appended, Group, Health, Mark, Position, RunQuery, RunRow, Snapshot, Store, StoreError,
+    StoreInfo,
 };
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ pub struct Disk {
     pub streams: BTreeMap<RunId, Vec<usize>>,
     /// The rows.
     pub rows: BTreeMap<RunId, RunRow>,
+    /// The last snapshot of each run.
+    pub snapshots: BTreeMap<RunId, Snapshot>,
     /// Blobs of the store's own table, plain.
     pub table: BTreeMap<Hash, Bytes>,
     /// Blobs beside the store, plain.
@@ -45,6 +48,7 @@ impl Default for Disk {
             log: Vec::new(),
             streams: BTreeMap::new(),
             rows: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             table: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -230,6 +234,24 @@ impl Store for ModelStore {
 
     fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError> {
         Ok(self.usable()?.disk.table.get(&address).cloned())
+    }
+
+    fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let mut state = self.usable()?;
+        if snapshot.bytes.len() > limits::SNAPSHOT_BYTES {
+            let message = format!("run {}: the snapshot is too large", snapshot.run);
+            return Err(refused(Code::LimitExceeded, message));
+        }
+        let disk = &mut state.disk;
+        let newer = disk.snapshots.get(&snapshot.run).is_none_or(|kept| kept.seq <= snapshot.seq);
+        if newer && disk.streams.contains_key(&snapshot.run) {
+            disk.snapshots.insert(snapshot.run, snapshot.clone());
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError> {
+        Ok(self.usable()?.disk.snapshots.get(&run).cloned())
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

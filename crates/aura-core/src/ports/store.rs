@@ -182,6 +182,18 @@ pub struct RunRow {
     pub error: Option<Code>,
 }
 
+/// The state of a run after one of its commits, in bytes that only the engine understands. Never the truth: what is
+/// lost or outdated is made again from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The run.
+    pub run: RunId,
+    /// The last event that is in it.
+    pub seq: u64,
+    /// The state; at most [`crate::limits::SNAPSHOT_BYTES`] bytes.
+    pub bytes: Bytes,
+}
+
 /// Which runs to list; an empty query means all, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunQuery {
@@ -258,6 +270,13 @@ pub trait Store: Send + Sync {
 
     /// The plain bytes of a blob of the store's own table.
     fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError>;
+
+    /// Keeps a snapshot in place of the run's last one, unless that is of a later event. It need not be durable
+    /// when this returns. A run without commits keeps none.
+    fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError>;
+
+    /// The snapshot of a run, if one is kept and can be read.
+    fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError>;
 
     /// What the store tells about itself.
     fn info(&self) -> Result<StoreInfo, StoreError>;

@@ -4,3 +4,4 @@
 mod flows;
 mod shard;
 mod simulation;
+mod snapshots;

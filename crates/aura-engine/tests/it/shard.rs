@@ -10,8 +10,8 @@ use aura_core::task::{Task, TaskResult};
 use aura_core::time::Millis;
 use aura_core::{Data, RunId, StepPath, canonical};
 use aura_engine::{
-    Committer, Fetcher, Message, Performer, Shard, ShardPorts, Submission, Submitted, Unit,
-    open_history,
+    Committer, Fetcher, Message, Performer, Shard, ShardPorts, Snapshots, Submission, Submitted,
+    Unit, Wanted, open_history,
 };
 use aura_graph::Run;
 use aura_testkit::model_store::ModelStore;
@@ -53,6 +53,12 @@ impl Performer for Handed {
     }
 }
 
+impl Snapshots for Handed {
+    fn take(&mut self, _wanted: Wanted) -> bool {
+        true
+    }
+}
+
 impl Fetcher for Handed {
     fn fetch(&mut self, _blobs: Vec<BlobRef>) {}
 }
@@ -75,6 +81,7 @@ impl Bench {
             store: Arc::clone(&store) as Arc<dyn Store>,
             committer: Box::new(handed.clone()),
             performer: Box::new(handed.clone()),
+            snapshots: Box::new(handed.clone()),
             fetcher: Box::new(handed.clone()),
             cache: Arc::default(),
             slots,

@@ -6,6 +6,8 @@
 mod fold;
 mod hash;
 mod saga;
+mod maps;
+mod snapshot;
 mod tree;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use aura_core::path::StepPath;
 use aura_core::ports::{Mark, RunRow, RunStatus};
 use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
+use serde::{Deserialize, Serialize};
 
 use crate::val::Val;
 
@@ -27,14 +30,16 @@ pub(crate) use fold::deadline_failure;
 pub use fold::{FoldError, fold, fold_commit};
 pub use hash::{after, beginning};
 pub use saga::{Ending, Planned, Saga};
+pub use snapshot::{NotASnapshot, SNAPSHOT_VERSION, from_snapshot, to_snapshot, visible};
 pub(crate) use tree::tasks_below;
 pub use tree::{Bodies, Done, Inside, Key, Node, Route, Scope, Status, Trouble};
 
 /// A sorted map that shares its parts between clones.
 pub type Shared<K, V> = rpds::RedBlackTreeMapSync<K, V>;
 
-/// The state of a run.
-#[derive(Debug, Clone)]
+/// The state of a run. All of it is in its snapshots: a field that is added is written by itself, and one without a
+/// default makes older snapshots unreadable, so that they are folded anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// Its id.
     pub id: RunId,
@@ -45,16 +50,21 @@ pub struct Run {
     /// Who paused it, while it starts nothing new.
     pub paused: Option<Request>,
     /// The flow's own body.
+    #[serde(with = "tree::flat")]
     pub root: Arc<Scope>,
     /// Variables.
+    #[serde(with = "maps")]
     pub vars: Shared<String, Val>,
     /// Tasks that are not settled.
+    #[serde(with = "maps")]
     pub tasks: Shared<StepPath, Arc<Task>>,
     /// What is due later.
     pub timers: Timers,
     /// Steps that wait for a signal, with its name.
+    #[serde(with = "maps")]
     pub waits: Shared<StepPath, String>,
     /// Approvals that are asked for.
+    #[serde(with = "maps")]
     pub approvals: Shared<StepPath, Arc<ApprovalRequested>>,
     /// Signals that came before their wait.
     pub signals: Signals,
@@ -73,7 +83,8 @@ pub struct Run {
 }
 
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing happened yet.
     New,
@@ -92,7 +103,7 @@ pub enum Phase {
 }
 
 /// A task that is not settled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// What it asks for.
     pub spec: Arc<TaskSpec>,
@@ -124,7 +135,8 @@ impl Task {
 }
 
 /// Where a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TaskPhase {
     /// It waits for a slot; no intent is recorded.
     Ready,
@@ -139,7 +151,8 @@ pub enum TaskPhase {
 }
 
 /// What is due later, found by step and by time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Millis, StepPath, Purpose)>", into = "Vec<(Millis, StepPath, Purpose)>")]
 pub struct Timers {
     by_step: Shared<(StepPath, Purpose), Millis>,
     by_due: Shared<(Millis, StepPath, Purpose), ()>,
@@ -178,12 +191,31 @@ impl Timers {
     }
 }
 
+impl From<Timers> for Vec<(Millis, StepPath, Purpose)> {
+    fn from(timers: Timers) -> Self {
+        timers.by_due.keys().cloned().collect()
+    }
+}
+
+impl From<Vec<(Millis, StepPath, Purpose)>> for Timers {
+    fn from(list: Vec<(Millis, StepPath, Purpose)>) -> Self {
+        let mut timers = Self::default();
+        for (due, step, purpose) in list {
+            timers.set(step, purpose, due);
+        }
+        timers
+    }
+}
+
 /// Signals that came before their wait, and the ids of those that came at all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Signals {
     /// By name and order of arrival.
+    #[serde(with = "maps")]
     pub kept: Shared<(String, u64), Data>,
+    #[serde(with = "maps")]
     ids: Shared<String, u64>,
+    #[serde(with = "maps")]
     order: Shared<u64, String>,
     next: u64,
 }

@@ -7,13 +7,15 @@ use aura_core::event::Request;
 use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::saga::{Compensating, Compensation, SagaEnd, Uncompensated};
+use serde::{Deserialize, Serialize};
 
 use super::{Phase, Run, Shared};
 
 /// The compensations of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Saga {
     /// Of steps that are done and not undone, in the order in which they ended.
+    #[serde(with = "super::maps")]
     planned: Shared<u64, Arc<Planned>>,
     /// What became of those that ran.
     pub end: Arc<SagaEnd>,
@@ -22,7 +24,7 @@ pub struct Saga {
 }
 
 /// What undoes a step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     /// The step.
     pub step: StepPath,
@@ -31,7 +33,8 @@ pub struct Planned {
 }
 
 /// How a run ends after its compensations.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// In failure.
     Failed(Failure, Option<StepPath>),

@@ -9,15 +9,17 @@ use aura_core::error::Failure;
 use aura_core::event::Work;
 use aura_core::path::StepPath;
 use aura_core::time::Millis;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Run, Shared};
+use super::{Run, Shared, maps};
 use crate::val::Val;
 
 /// A body in work: the flow's own, an item, an iteration, a branch, a case.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scope {
     /// Nodes that were reached, by id.
+    #[serde(with = "maps")]
     pub nodes: Shared<String, Arc<Node>>,
     /// The failure for which it stops.
     pub failing: Option<Trouble>,
@@ -26,7 +28,7 @@ pub struct Scope {
 }
 
 /// A failure and the step that it came from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
     /// Why.
     pub error: Failure,
@@ -35,7 +37,7 @@ pub struct Trouble {
 }
 
 /// A node that was reached: its latest visit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Node {
     /// The visit, from 1.
     pub visit: u32,
@@ -62,7 +64,8 @@ pub struct Node {
 }
 
 /// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// In work, or waiting for something.
     Running,
@@ -89,7 +92,8 @@ impl Status {
 }
 
 /// Where control went from a settled node.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Route {
     /// To its implicit successor.
     #[default]
@@ -103,7 +107,8 @@ pub enum Route {
 }
 
 /// What a node holds while it runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Inside {
     /// Nothing.
     Nothing,
@@ -114,13 +119,15 @@ pub enum Inside {
 }
 
 /// The bodies of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bodies {
     /// What the node opened.
     pub work: Work,
-    /// Bodies in work.
+    /// Bodies in work. A snapshot has them beside the node, see [`flat`].
+    #[serde(skip)]
     pub running: Shared<Key, Arc<Scope>>,
     /// Bodies that ended; of a loop that does not collect, only the last.
+    #[serde(with = "maps")]
     pub done: Shared<Key, Done>,
     /// How many ended.
     pub ended: u64,
@@ -129,7 +136,8 @@ pub struct Bodies {
 }
 
 /// The key of a body.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// An item, an iteration, a case.
     Number(u64),
@@ -153,7 +161,8 @@ impl fmt::Display for Key {
 }
 
 /// How a body ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Done {
     /// Well, with this output.
     Completed(Val),
@@ -246,18 +255,7 @@ impl Run {
 
     /// A body in work, opened if its node is there.
     pub(super) fn scope_mut(&mut self, body: &StepPath, at: Millis) -> Option<&mut Scope> {
-        let mut scope = Arc::make_mut(&mut self.root);
-        for segment in body.segments() {
-            let key = Key::from(segment.key?);
-            let node = Arc::make_mut(scope.nodes.get_mut(segment.id)?);
-            let Inside::Bodies(bodies) = &mut node.inside else { return None };
-            if !bodies.running.contains_key(&key) {
-                let opened = Scope { opened: at, ..Scope::default() };
-                bodies.running.insert_mut(key.clone(), Arc::new(opened));
-            }
-            scope = Arc::make_mut(bodies.running.get_mut(&key)?);
-        }
-        Some(scope)
+        body_mut(Arc::make_mut(&mut self.root), body, at)
     }
 
     /// A node that was reached.
@@ -292,6 +290,68 @@ impl Run {
         for (step, purpose) in timers {
             self.timers.clear(&step, purpose);
         }
+    }
+}
+
+fn body_mut<'a>(root: &'a mut Scope, body: &StepPath, at: Millis) -> Option<&'a mut Scope> {
+    let mut scope = root;
+    for segment in body.segments() {
+        let key = Key::from(segment.key?);
+        let node = Arc::make_mut(scope.nodes.get_mut(segment.id)?);
+        let Inside::Bodies(bodies) = &mut node.inside else { return None };
+        if !bodies.running.contains_key(&key) {
+            let opened = Scope { opened: at, ..Scope::default() };
+            bodies.running.insert_mut(key.clone(), Arc::new(opened));
+        }
+        scope = Arc::make_mut(bodies.running.get_mut(&key)?);
+    }
+    Some(scope)
+}
+
+/// Calls `each` with every body in work below `scope`, and its path, outermost first.
+pub(super) fn walk<'a>(
+    path: &StepPath,
+    scope: &'a Scope,
+    each: &mut dyn FnMut(StepPath, &'a Scope),
+) {
+    each(path.clone(), scope);
+    for (id, node) in &scope.nodes {
+        for (key, body) in node.bodies().into_iter().flat_map(|bodies| &bodies.running) {
+            walk(&path.node(id, node.visit).body(key), body, each);
+        }
+    }
+}
+
+/// The tree of a snapshot: its bodies in work as a flat list of path and body, outermost first, so that its depth
+/// is that of its values.
+pub(super) mod flat {
+    use std::sync::Arc;
+
+    use aura_core::path::StepPath;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Scope, body_mut, walk};
+
+    pub(in crate::state) fn serialize<S: Serializer>(
+        root: &Scope,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bodies = Vec::new();
+        walk(&StepPath::root(), root, &mut |path, body| bodies.push((path, body)));
+        serializer.collect_seq(bodies)
+    }
+
+    pub(in crate::state) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<Scope>, D::Error> {
+        let mut root = Scope::default();
+        for (path, body) in Vec::<(StepPath, Scope)>::deserialize(deserializer)? {
+            let place = body_mut(&mut root, &path, body.opened)
+                .ok_or_else(|| D::Error::custom(format!("no step holds the body {path}")))?;
+            *place = body;
+        }
+        Ok(Arc::new(root))
     }
 }
 

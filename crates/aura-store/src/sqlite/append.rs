@@ -136,6 +136,32 @@ impl Writer {
         }
     }
 
+    /// Does something else in a transaction of its own, between two groups.
+    pub(super) fn beside<T>(
+        &mut self,
+        doing: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let done = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let done = work(&self.conn)?;
+            self.conn.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        let error = match done {
+            Ok(done) => {
+                self.checkpointer.written();
+                return Ok(done);
+            }
+            Err(error) => error,
+        };
+        let undone = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
+        if undone && fault::classify(&error).1 == Consequence::Later {
+            return Err(fault::of_sqlite(doing, &error));
+        }
+        let (code, _) = fault::classify(&error);
+        Err(self.give_up(broken(code, format!("{doing}: {error}"))))
+    }
+
     /// How far a commit is synced before it counts, as SQLite says it of this connection.
     pub(super) fn synchronous(&self) -> Result<String, StoreError> {
         let level = self.conn.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));

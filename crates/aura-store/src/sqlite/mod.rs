@@ -13,6 +13,7 @@ mod migrate;
 mod read;
 mod readers;
 mod rows;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,7 +23,7 @@ use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{
-    Appended, Group, Health, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
+    Appended, Group, Health, Position, RunQuery, RunRow, Snapshot, Store, StoreError, StoreInfo,
 };
 use bytes::Bytes;
 
@@ -98,6 +99,13 @@ impl SqliteStore {
         LocalBlobs::dir(&self.dir)
     }
 
+    fn writing(&self) -> Result<&Mutex<Writer>, StoreError> {
+        self.writer.as_ref().ok_or_else(|| StoreError::Busy {
+            code: Code::StoreReadOnly,
+            message: "the store is open for reading only".to_owned(),
+        })
+    }
+
     fn usable(&self) -> Result<(), StoreError> {
         self.verdict.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -106,12 +114,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn append(&self, group: &Group) -> Result<Appended, StoreError> {
         self.usable()?;
-        let Some(writer) = &self.writer else {
-            return Err(StoreError::Busy {
-                code: Code::StoreReadOnly,
-                message: "the store is open for reading only".to_owned(),
-            });
-        };
+        let writer = self.writing()?;
         let packed = append::prepare(group, self.facts.salt)?;
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.usable()?;
@@ -150,6 +153,20 @@ impl Store for SqliteStore {
         plain.map(|plain| Some(plain.into())).ok_or_else(|| {
             broken(Code::BlobCorrupt, format!("blob {address} in the store's table is damaged"))
         })
+    }
+
+    fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.usable()?;
+        let writer = self.writing()?;
+        let packed = snapshots::packed(snapshot)?;
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.usable()?;
+        writer.beside("a snapshot was not written", |conn| snapshots::keep(conn, snapshot, &packed))
+    }
+
+    fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError> {
+        self.usable()?;
+        self.readers.with(|conn| snapshots::of(conn, run))
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

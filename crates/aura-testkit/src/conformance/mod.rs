@@ -60,6 +60,9 @@ macro_rules! store_conformance {
                 blobs_come_with_their_group
                 wrong_blobs_are_refused
                 everything_is_there_after_reopening
+                the_latest_snapshot_is_kept
+                a_snapshot_of_no_run_is_not_kept
+                too_large_a_snapshot_is_refused
                 info_counts
                 a_sound_store_has_no_faults
                 readers_go_on_while_a_writer_appends

@@ -7,7 +7,9 @@ use aura_core::data::blob_address;
 use aura_core::error::Code;
 use aura_core::hash::Hash;
 use aura_core::limits;
-use aura_core::ports::{Group, Mark, Position, RunQuery, RunRow, RunStatus, Store, StoreError};
+use aura_core::ports::{
+    Group, Mark, Position, RunQuery, RunRow, RunStatus, Snapshot, Store, StoreError,
+};
 use aura_core::time::Millis;
 use bytes::Bytes;
 
@@ -465,4 +467,53 @@ pub fn readers_go_on_while_a_writer_appends(place: &dyn Place) {
         }
         done.store(true, Ordering::Release);
     });
+}
+
+fn snapshot(chain: &Chain, seq: u64, bytes: &'static [u8]) -> Snapshot {
+    Snapshot { run: chain.run, seq, bytes: Bytes::from_static(bytes) }
+}
+
+/// One for each run, and never an older one in place of a newer.
+pub fn the_latest_snapshot_is_kept(place: &dyn Place) {
+    let store = place.open().store;
+    let (mut one, mut other) = (Chain::new(1), Chain::new(2));
+    store.append(&one.step(*b"one")).expect("append");
+    store.append(&other.step(*b"other")).expect("append");
+    assert_eq!(store.snapshot(one.run).expect("snapshot"), None);
+    let kept = snapshot(&one, 7, b"seven");
+    store.keep_snapshot(&kept).expect("keep");
+    store.keep_snapshot(&snapshot(&one, 3, b"three")).expect("keep");
+    assert_eq!(store.snapshot(one.run).expect("snapshot"), Some(kept));
+    let again = snapshot(&one, 7, b"");
+    store.keep_snapshot(&again).expect("keep");
+    assert_eq!(store.snapshot(one.run).expect("snapshot"), Some(again));
+    let later = snapshot(&one, 9, &[0, 255, 7]);
+    store.keep_snapshot(&later).expect("keep");
+    assert_eq!(store.snapshot(one.run).expect("snapshot"), Some(later.clone()));
+    assert_eq!(store.snapshot(other.run).expect("snapshot"), None);
+    assert_eq!(store.read(one.run, 1, 10).expect("read").len(), 1);
+    drop(store);
+    let store = place.open().store;
+    assert_eq!(store.snapshot(one.run).expect("snapshot"), Some(later));
+}
+
+/// It would be found by a run that comes later under this id.
+pub fn a_snapshot_of_no_run_is_not_kept(place: &dyn Place) {
+    let store = place.open().store;
+    let nobody = Chain::new(1);
+    store.keep_snapshot(&snapshot(&nobody, 1, b"x")).expect("keep");
+    assert_eq!(store.snapshot(nobody.run).expect("snapshot"), None);
+    assert!(store.runs(&RunQuery::default()).expect("runs").is_empty());
+}
+
+/// There is a limit, and crossing it breaks nothing.
+pub fn too_large_a_snapshot_is_refused(place: &dyn Place) {
+    let store = place.open().store;
+    let mut chain = Chain::new(1);
+    store.append(&chain.step(*b"x")).expect("append");
+    let bytes = vec![0; limits::SNAPSHOT_BYTES + 1].into();
+    let large = Snapshot { run: chain.run, seq: 1, bytes };
+    assert_eq!(broken(store.keep_snapshot(&large)), Code::LimitExceeded);
+    assert_eq!(store.snapshot(chain.run).expect("snapshot"), None);
+    store.append(&chain.step(*b"y")).expect("the store stays usable");
 }

@@ -22,8 +22,8 @@ use aura_core::task::Permissions;
 use aura_core::time::Millis;
 use aura_core::{Data, canonical};
 use aura_engine::{
-    BlobCache, Message, Shard, ShardPorts, StartRun, Submission, Submitted, Verified, compile,
-    open_history,
+    BlobCache, History, Message, Shard, ShardPorts, StartRun, Submission, Submitted, Verified,
+    Wanted, compile, open_history,
 };
 use aura_graph::Run;
 use bytes::Bytes;
@@ -34,7 +34,7 @@ use crate::model_store::{Disk, ModelStore, When};
 use crate::seed::Seed;
 
 pub use outside::{Outside, tools};
-use parts::{Handed, StoreBlobs};
+use parts::{Handed, StoreBlobs, StoreSnapshots};
 
 /// Operations after which a world that has not come to rest counts as hanging.
 const PATIENCE: usize = 200_000;
@@ -243,6 +243,14 @@ impl World {
         self.handed = Handed::default();
         self.shard = shard(&self.store, &self.handed, self.hardship.slots);
         for run in self.open_runs() {
+            // Most runs here are too short for a snapshot of their own accord.
+            if self.seed.one_in(2) {
+                let History { run, head, .. } = open_history(&*self.store, run)
+                    .expect("histories fold")
+                    .expect("an open run has events");
+                let kept = Wanted { run, head, bytes: 0, size: Arc::default() }.keep(&*self.store);
+                kept.expect("the model store keeps snapshots");
+            }
             self.shard.deliver(Message::Perform { run, reply: Box::new(|_| ()) });
         }
     }
@@ -324,6 +332,7 @@ fn shard(store: &Arc<ModelStore>, handed: &Handed, slots: usize) -> Shard {
         store: Arc::clone(store) as Arc<dyn Store>,
         committer: Box::new(handed.clone()),
         performer: Box::new(handed.clone()),
+        snapshots: Box::new(StoreSnapshots(Arc::clone(store))),
         fetcher: Box::new(handed.clone()),
         cache: Arc::new(BlobCache::default()),
         slots,

@@ -7,7 +7,7 @@ use aura_core::data::BlobRef;
 use aura_core::ports::{BlobError, Store, StoreError};
 use aura_core::task::Task;
 use aura_core::{Data, RunId, StepPath};
-use aura_engine::{Committer, Fetcher, Message, Performer, Unit};
+use aura_engine::{Committer, Fetcher, Message, Performer, Snapshots, Unit, Wanted};
 use aura_graph::Run;
 use aura_graph::expr::BlobLookup;
 use aura_graph::state::Phase;
@@ -104,6 +104,17 @@ impl Performer for Handed {
 impl Fetcher for Handed {
     fn fetch(&mut self, blobs: Vec<BlobRef>) {
         self.inner().blobs.push_back(blobs);
+    }
+}
+
+/// Snapshots that are written at once.
+pub(super) struct StoreSnapshots(pub(super) Arc<ModelStore>);
+
+impl Snapshots for StoreSnapshots {
+    fn take(&mut self, wanted: Wanted) -> bool {
+        // What the store does not take is only read again.
+        let _ = wanted.keep(&*self.0);
+        true
     }
 }
 

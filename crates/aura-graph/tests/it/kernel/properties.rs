@@ -10,7 +10,7 @@ use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::{Data, canonical};
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
-use aura_graph::state::{TaskPhase, fold_commit};
+use aura_graph::state::{TaskPhase, fold_commit, from_snapshot, to_snapshot};
 use aura_graph::{Decision, Run};
 use aura_testkit::seed::Seed;
 use proptest::prelude::*;
@@ -197,5 +197,29 @@ proptest! {
         let (back, wide) = canonical::ingest(&value.to_string()).unwrap();
         prop_assert!(wide.is_empty());
         prop_assert_eq!(canonical::to_string(&back), canonical::to_string(&value));
+    }
+}
+
+proptest! {
+    // Each history is restored at each of its commits.
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_run_from_its_snapshot_goes_on_as_it_would_have(seed in any::<u64>(), value in value()) {
+        let bench = history(seed, &value);
+        let blobs = Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>;
+        let mut replay = Replay::new(Run::new(bench.run.id), Hash::ZERO, blobs);
+        for commit in &bench.commits {
+            replay.redecide(&bench.flow, commit).map_err(|e| {
+                TestCaseError::fail(format!("{e:?}\n{}", bench.history()))
+            })?;
+            replay.integrity(commit).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
+            let bytes = to_snapshot(&replay.run, commit.hash).unwrap();
+            let (run, head) = from_snapshot(&bytes).unwrap();
+            prop_assert_eq!(head, commit.hash);
+            prop_assert_eq!(json!(run), json!(replay.run));
+            replay.run = run;
+        }
+        prop_assert_eq!(json!(replay.run), json!(bench.run));
     }
 }
