@@ -72,6 +72,7 @@ fn start(flow: &Flow) -> Input {
         wide_numbers: Vec::new(),
         key: None,
         labels: BTreeMap::new(),
+        deadline: None,
         seed: Hash::ZERO,
         salt: Hash::ZERO,
         flags: aura_graph::flags::CURRENT.to_vec(),

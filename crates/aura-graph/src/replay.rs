@@ -66,34 +66,11 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
     }
     let first = events.first()?;
     let step = first.step.clone();
-    let attempt = first.attempt;
     Some(match &first.body {
         EventBody::RunStarted(data) => Input::Start(data.clone()),
-        EventBody::ToolCompleted(data) => Input::Outcome(Outcome {
-            step: step?,
-            attempt: attempt?,
-            call: data.call,
-            result: TaskResult::Succeeded {
-                output: data.output.clone(),
-                artifacts: data.artifacts.clone(),
-                truncated: data.truncated,
-            },
-        }),
-        EventBody::ToolFailed(data) => Input::Outcome(Outcome {
-            step: step?,
-            attempt: attempt?,
-            call: data.call,
-            result: TaskResult::Failed {
-                failure: data.error.clone(),
-                retry_after_ms: data.retry_after_ms,
-            },
-        }),
-        EventBody::EffectReconciled(data) => Input::Outcome(Outcome {
-            step: step?,
-            attempt: attempt?,
-            call: data.call,
-            result: settled(&data.outcome, &data.artifacts)?,
-        }),
+        EventBody::ToolCompleted(_) | EventBody::ToolFailed(_) | EventBody::EffectReconciled(_) => {
+            return outcome_of(first);
+        }
         EventBody::EffectUnknown(_) => return unknown_of(events),
         EventBody::TimerFired(data) => {
             Input::Timer { step: step?, purpose: data.purpose, due: data.due }
@@ -131,6 +108,24 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         },
         _ => return None,
     })
+}
+
+/// The end of an attempt, as its fact tells it.
+fn outcome_of(first: &Event) -> Option<Input> {
+    let (call, result) = match &first.body {
+        EventBody::ToolCompleted(data) => {
+            let (output, artifacts) = (data.output.clone(), data.artifacts.clone());
+            (data.call, TaskResult::Succeeded { output, artifacts, truncated: data.truncated })
+        }
+        EventBody::ToolFailed(data) => {
+            let (failure, retry_after_ms) = (data.error.clone(), data.retry_after_ms);
+            (data.call, TaskResult::Failed { failure, retry_after_ms })
+        }
+        EventBody::EffectReconciled(data) => (data.call, settled(&data.outcome, &data.artifacts)?),
+        _ => return None,
+    };
+    let (step, attempt) = (first.step.clone()?, first.attempt?);
+    Some(Input::Outcome(Outcome { step, attempt, call, result }))
 }
 
 fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {

@@ -125,7 +125,8 @@ mod tests {
             Output::Task,
         ] {
             let (vars, last, next) = (std::collections::BTreeMap::new(), false, None);
-            let data = StepCompleted { output, vars, last, next, state: Hash::ZERO };
+            let data =
+                StepCompleted { output, vars, last, next, state: Hash::ZERO, compensate: None };
             let step = Some(StepPath::from("a[\"x\"]/b#2"));
             let event = Event { step, attempt: None, body: EventBody::StepCompleted(data) };
             let built =

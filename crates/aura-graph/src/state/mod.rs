@@ -5,8 +5,8 @@
 
 mod fold;
 mod hash;
-mod saga;
 mod maps;
+mod saga;
 mod snapshot;
 mod tree;
 

@@ -30,14 +30,15 @@ impl Matrix {
 
     /// First this, then the other.
     fn then(self, other: Self) -> Self {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (self.0, other.0);
+        let (one, two) = (self.0, other.0);
+        let along = |x: f64, y: f64, column: usize| x * two[column] + y * two[column + 2];
         Self([
-            a * g + b * i,
-            a * h + b * j,
-            c * g + d * i,
-            c * h + d * j,
-            e * g + f * i + k,
-            e * h + f * j + l,
+            along(one[0], one[1], 0),
+            along(one[0], one[1], 1),
+            along(one[2], one[3], 0),
+            along(one[2], one[3], 1),
+            along(one[4], one[5], 0) + two[4],
+            along(one[4], one[5], 1) + two[5],
         ])
     }
 

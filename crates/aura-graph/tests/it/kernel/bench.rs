@@ -7,14 +7,13 @@ use std::sync::Arc;
 use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::{BlobRef, Data};
 use aura_core::error::{Code, Failure, Problem};
-use aura_core::event::{Event, EventBody, OnFailure};
+use aura_core::event::{Event, EventBody, OnFailure, RunStarted};
 use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::{Input, Outcome};
 use aura_core::saga::SagaEnd;
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
-use aura_engine::StartRun;
 use aura_graph::decide::{Decision, Gate, Grant, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
@@ -65,18 +64,15 @@ impl Bench {
     }
 
     pub(super) fn with_slots(source: &str, input: Value, slots: usize) -> Self {
-        Self::starting(start_of(1, source, input, Hash::ZERO), slots)
+        let start = start_of(1, source, input, Hash::ZERO);
+        Self::started(start.flow, start.started, slots)
     }
 
     /// A run that has started so.
-    pub(super) fn started(start: StartRun) -> Self {
-        Self::starting(start, usize::MAX)
-    }
-
-    fn starting(start: StartRun, slots: usize) -> Self {
+    pub(super) fn started(flow: Arc<Flow>, started: RunStarted, slots: usize) -> Self {
         let mut bench = Self {
             run: Run::new(RunId(Uuid::from_u128(1))),
-            flow: start.flow,
+            flow,
             now: START,
             slots,
             commits: Vec::new(),
@@ -84,7 +80,7 @@ impl Bench {
             head: Hash::ZERO,
             lines: String::new(),
         };
-        bench.give(Input::Start(Box::new(start.started)));
+        bench.give(Input::Start(Box::new(started)));
         bench
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::bench::{Bench, certain, doubtful};
 
 /// Two steps and the items of a map that can be undone, beside a branch that fails.
-const ORDER: &str = r#"
+const ORDER: &str = r"
 flow: order
 nodes:
   - id: book
@@ -34,7 +34,7 @@ nodes:
             with: { n: 2 }
             compensate: { tool: sim.irreversible, with: { refund: $steps.charge.output, of: $input.order } }
         check: [{ id: look, tool: sim.read, with: {} }]
-"#;
+";
 
 fn cancel() -> Input {
     Input::Cancel { actor: "me".to_owned(), reason: None }
