@@ -119,7 +119,7 @@ fn spend(bytes: usize) {
 fn weigh(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
     check_time();
     spend(weight(object));
-    Some((id, std::mem::replace(object, Object::Null)))
+    Some((id, object.clone()))
 }
 
 fn weight(object: &Object) -> usize {
