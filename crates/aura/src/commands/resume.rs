@@ -92,11 +92,7 @@ fn perform_all(
     runs: &[RunId],
 ) -> Result<(), Problem> {
     for run in runs {
-        let ask = Ask::Resume { actor: context.actor.clone(), reason: None };
-        // A run that is not paused takes this as already so; one that ended is shown as it is.
-        while let Some(None) = unless_closed(session.door.input(*run, &ask))? {
-            session.door = Door::open(context, true)?;
-        }
+        let_go_on(context, session, *run)?;
         while session.door.perform(*run, false)?.is_none() {
             session.door = Door::open(context, true)?;
         }
@@ -104,11 +100,22 @@ fn perform_all(
     Ok(())
 }
 
-/// Nothing, where the run has ended.
-fn unless_closed<T>(result: Result<T, Problem>) -> Result<Option<T>, Problem> {
-    match result {
-        Err(problem) if problem.code == Code::RunClosed => Ok(None),
-        other => other.map(Some),
+/// Lets a paused run go on.
+fn let_go_on(context: &Context, session: &mut Session<'_>, run: RunId) -> Result<(), Problem> {
+    let ask = Ask::Resume { actor: context.actor.clone(), reason: None };
+    loop {
+        match session.door.input(run, &ask) {
+            Ok(Some(taken)) => {
+                if !taken.accepted.already && !context.quiet {
+                    context.out.note(format_args!("run {run} was paused; it goes on now"));
+                }
+                return Ok(());
+            }
+            Ok(None) => session.door = Door::open(context, true)?,
+            // One that has ended is shown as it is.
+            Err(problem) if problem.code == Code::RunClosed => return Ok(()),
+            Err(problem) => return Err(problem),
+        }
     }
 }
 

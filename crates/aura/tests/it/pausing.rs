@@ -29,7 +29,7 @@ fn a_run_is_paused_from_another_terminal_and_goes_on_when_it_is_resumed() {
     let told = place.aura(&["pause", &run, "--json"]).exits(0).json();
     assert_eq!(told["already"], true);
     let second = place.start(&["resume", &run]);
-    second.prints("run.resumed by local:ada");
+    second.prints("was paused; it goes on now");
     let shown = place.aura(&["show", &run]).exits(0).out;
     assert!(shown.contains("waiting"), "{shown}");
 }
