@@ -126,6 +126,8 @@ bodies! {
     32 RunPaused(Request) = "run.paused";
     /// Somebody asked for a paused run to go on.
     33 RunResumed(Request) = "run.resumed";
+    /// An attempt told that it is alive.
+    34 ActivityHeartbeat(ActivityHeartbeat) = "activity.heartbeat";
 }
 
 /// Nothing more to tell.
@@ -482,6 +484,17 @@ pub struct ToolCalled {
     pub timeout: Millis,
 }
 
+/// Data of `activity.heartbeat`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct ActivityHeartbeat {
+    /// Hash of the call.
+    #[n(0)]
+    pub call: Hash,
+    /// How far it has come, in the activity's own words; the next attempt is told.
+    #[n(1)]
+    pub details: Data,
+}
+
 /// Data of `tool.completed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ToolCompleted {
@@ -626,9 +639,12 @@ pub enum Purpose {
     /// An attempt took too long.
     #[n(4)]
     Attempt,
-    /// A node took too long.
+    /// A node or run took too long.
     #[n(5)]
     Deadline,
+    /// An attempt gave no sign of life for too long.
+    #[n(6)]
+    Heartbeat,
 }
 
 /// Data of `timer.set` and `timer.fired`.

@@ -19,6 +19,8 @@ pub enum Input {
     Start(Box<RunStarted>),
     /// An attempt ended. Dropped if step, attempt or call is not that of the open task.
     Outcome(Outcome),
+    /// An attempt tells that it is alive. Dropped like an outcome.
+    Heartbeat(Heartbeat),
     /// A timer is due. Dropped if the run has no such timer.
     Timer {
         /// The step.
@@ -121,6 +123,19 @@ pub struct Outcome {
     pub call: Hash,
     /// What came of it.
     pub result: TaskResult,
+}
+
+/// A sign of life of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heartbeat {
+    /// The step.
+    pub step: StepPath,
+    /// The attempt.
+    pub attempt: u32,
+    /// Hash of the call.
+    pub call: Hash,
+    /// How far it has come.
+    pub details: Data,
 }
 
 /// What a run pins: the flow file and the definitions of the tools that it names. Stored as one blob.

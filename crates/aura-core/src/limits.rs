@@ -114,6 +114,12 @@ limits! {
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.
     ATTEMPT_MS: u64 = 60_000, "milliseconds of an attempt";
+    /// Milliseconds between two signs of life of an attempt that are recorded.
+    HEARTBEAT_PACE_MS: u64 = 1_000, "milliseconds between two recorded heartbeats";
+    /// Milliseconds that a node must allow between two signs of life at least.
+    HEARTBEAT_MIN_MS: u64 = 2_000, "milliseconds of the shortest heartbeat of a node";
+    /// Bytes of what a sign of life tells; what is longer is not told.
+    HEARTBEAT_BYTES: usize = 4_096, "bytes of a heartbeat's details";
     /// Milliseconds that a late outcome is awaited after its attempt timed out.
     LATE_OUTCOME_MS: u64 = 30_000, "milliseconds a late outcome is awaited";
     /// Milliseconds within which a call that is idempotent by its key is sent again (23 hours).

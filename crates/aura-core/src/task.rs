@@ -78,6 +78,10 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(10)]
     pub key_ttl_ms: Option<u64>,
+    /// Milliseconds within which an attempt must tell that it is alive; absent where it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(11)]
+    pub heartbeat_ms: Option<u64>,
 }
 
 /// What to do with an effect whose outcome is in doubt and can't be had by trying again.
@@ -151,6 +155,8 @@ pub struct Task {
     pub recovery: u32,
     /// What to do.
     pub spec: Arc<TaskSpec>,
+    /// What this attempt or one before it last told of how far it had come.
+    pub details: Option<Data>,
     /// What may be reached.
     pub permissions: Arc<Permissions>,
 }

@@ -6,7 +6,7 @@ use aura_core::data::BlobRef;
 use aura_core::error::Problem;
 use aura_core::event::RunStarted;
 use aura_core::id::RunId;
-use aura_core::input::{Input, Outcome};
+use aura_core::input::{Heartbeat, Input, Outcome};
 use aura_core::ports::{BlobError, RunStatus, StoreError};
 use aura_graph::Flow;
 use bytes::Bytes;
@@ -24,6 +24,13 @@ pub enum Message {
         outcome: Outcome,
         /// The value of an output that is a blob.
         value: Option<(BlobRef, Arc<Value>)>,
+    },
+    /// An attempt tells that it is alive.
+    Heartbeat {
+        /// The run.
+        run: RunId,
+        /// What it tells.
+        beat: Heartbeat,
     },
     /// A performer is done with an attempt that nobody waits for any more: its slot is free.
     Released {
@@ -71,6 +78,7 @@ impl std::fmt::Debug for Message {
         f.write_str(match self {
             Self::Submit(_) => "Submit",
             Self::Outcome { .. } => "Outcome",
+            Self::Heartbeat { .. } => "Heartbeat",
             Self::Released { .. } => "Released",
             Self::Durable { .. } => "Durable",
             Self::Blobs(_) => "Blobs",

@@ -4,7 +4,9 @@
 //! and never decides.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,18 +14,19 @@ use aura_core::canonical;
 use aura_core::data::{BlobRef, Data};
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
-use aura_core::input::Outcome;
+use aura_core::input::{Heartbeat, Outcome};
 use aura_core::limits;
-use aura_core::ports::{Activity, BlobError, Blobs, Call, Failed, Secrets};
+use aura_core::ports::{Activity, BlobError, Blobs, Call, Failed, Heart, Secrets};
 use aura_core::schema::Schema;
 use aura_core::task::{SecretPart, Success, Task, TaskResult};
 use aura_core::{RunId, StepPath};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use futures::FutureExt as _;
+use futures::future::{Either, select};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::catalog::Catalog;
@@ -137,16 +140,18 @@ impl Bench {
     async fn result(self: &Arc<Self>, task: &Task) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
         match self.ready(task).await {
             Err(failure) => (failed(failure.into()), None),
-            Ok((call, activity, scrubber)) => match self.call(task, call, activity).await {
-                Ok(mut success) => {
-                    scrubber.value(&mut success.output);
-                    self.keep(success).await
+            Ok((call, activity, scrubber)) => {
+                match self.call(task, (call, activity), &scrubber).await {
+                    Ok(mut success) => {
+                        scrubber.value(&mut success.output);
+                        self.keep(success).await
+                    }
+                    Err(mut over) => {
+                        scrubber.failure(&mut over.failure);
+                        (failed(over), None)
+                    }
                 }
-                Err(mut over) => {
-                    scrubber.failure(&mut over.failure);
-                    (failed(over), None)
-                }
-            },
+            }
         }
     }
 
@@ -221,6 +226,13 @@ impl Bench {
             args,
             permissions: Arc::clone(&task.permissions),
             timeout: Duration::from_millis(spec.timeout_ms),
+            last_details: task
+                .details
+                .as_ref()
+                .and_then(Data::as_json)
+                .cloned()
+                .unwrap_or_default(),
+            heart: Heart::unheard(),
         })
     }
 
@@ -263,15 +275,30 @@ impl Bench {
     async fn call(
         self: &Arc<Self>,
         task: &Task,
-        call: Call,
-        activity: Arc<dyn Activity>,
+        (mut call, activity): (Call, Arc<dyn Activity>),
+        scrubber: &Scrubber,
     ) -> Result<Success, Failed> {
         let class = task.spec.class;
         // What may have acted is awaited a little longer than its attempt: a late outcome settles the ledger.
         let late = if class.abandonable() { 0 } else { limits::LATE_OUTCOME_MS };
         let patience = Duration::from_millis(task.spec.timeout_ms.saturating_add(late));
+        let (heart, mut beats) = watch::channel(Value::Null);
+        if task.spec.heartbeat_ms.is_some() {
+            call.heart = Heart::new(move |details| {
+                heart.send_replace(details);
+            });
+        }
         let mut job = AbortOnDrop(tokio::spawn(async move { activity.perform(call).await }));
-        match tokio::time::timeout(patience, &mut job.0).await {
+        let over = tokio::time::timeout(patience, &mut job.0);
+        let over = match select(pin!(over), pin!(self.pulse(task, &mut beats, scrubber))).await {
+            Either::Left((over, _)) => over,
+            Either::Right((never, _)) => match never {},
+        };
+        // The next attempt is told the last of it, also if that came too soon after the beat before.
+        if !matches!(over, Ok(Ok(Ok(_)))) {
+            self.beat(task, &mut beats, scrubber);
+        }
+        match over {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => {
                 let how = if error.is_panic() { "panicked" } else { "was stopped" };
@@ -282,6 +309,39 @@ impl Bench {
                 Err(doubtful(class, Code::Timeout, message))
             }
         }
+    }
+
+    /// Passes on what an attempt tells, at most once in a while, as long as it is awaited.
+    async fn pulse(
+        &self,
+        task: &Task,
+        beats: &mut watch::Receiver<Value>,
+        scrubber: &Scrubber,
+    ) -> Infallible {
+        while beats.changed().await.is_ok() {
+            self.beat(task, beats, scrubber);
+            tokio::time::sleep(Duration::from_millis(limits::HEARTBEAT_PACE_MS)).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Passes on the last thing that an attempt told, unless that was passed on before.
+    fn beat(&self, task: &Task, beats: &mut watch::Receiver<Value>, scrubber: &Scrubber) {
+        let told = beats.borrow_and_update();
+        if !told.has_changed() {
+            return;
+        }
+        let mut details = Value::clone(&told);
+        drop(told);
+        scrubber.value(&mut details);
+        let deep = canonical::deeper_than(&details, limits::VALUE_NESTING);
+        let bytes = if deep { 0 } else { canonical::to_vec(&details).len() };
+        if deep || bytes > limits::HEARTBEAT_BYTES {
+            details = cut(bytes, "it is too large");
+        }
+        let (step, attempt, call) = (task.step.clone(), task.attempt, task.spec.call);
+        let beat = Heartbeat { step, attempt, call, details: Data::from(details) };
+        let _ = self.shard.send(Message::Heartbeat { run: task.run, beat });
     }
 
     /// The output as the log keeps it. Whatever happens to a large output, the verdict stands.

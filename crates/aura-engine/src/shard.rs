@@ -277,6 +277,9 @@ impl Shard {
                 self.release(run, &outcome.step, outcome.attempt);
                 self.decide_for(run, Job::own(Input::Outcome(outcome)), now);
             }
+            Message::Heartbeat { run, beat } => {
+                self.decide_for(run, Job::own(Input::Heartbeat(beat)), now);
+            }
             Message::Submit(Submission { run, input, reply }) => match input {
                 Submitted::Input(input) => {
                     self.decide_for(run, Job { input, reply: Some(reply) }, now);

@@ -255,6 +255,7 @@ impl Shard {
                 attempt: task.attempt,
                 recovery: task.recoveries,
                 spec: Arc::clone(&task.spec),
+                details: task.details.clone(),
                 permissions: Arc::clone(&permissions),
             });
         }

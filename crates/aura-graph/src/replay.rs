@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aura_core::commit::{Cause, StoredCommit};
-use aura_core::event::{Doubt, Event, EventBody, Settlement};
+use aura_core::event::{ActivityHeartbeat, Doubt, Event, EventBody, Settlement};
 use aura_core::hash::Hash;
-use aura_core::input::{ApprovalVerdict, Input, Outcome};
+use aura_core::input::{ApprovalVerdict, Heartbeat, Input, Outcome};
 use aura_core::path::StepPath;
 use aura_core::task::{Artifact, TaskResult, TaskSpec};
 use serde_json::json;
@@ -71,6 +71,7 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         EventBody::ToolCompleted(_) | EventBody::ToolFailed(_) | EventBody::EffectReconciled(_) => {
             return outcome_of(first);
         }
+        EventBody::ActivityHeartbeat(data) => return heartbeat_of(first, data),
         EventBody::EffectUnknown(_) => return unknown_of(events),
         EventBody::TimerFired(data) => {
             Input::Timer { step: step?, purpose: data.purpose, due: data.due }
@@ -108,6 +109,13 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         },
         _ => return None,
     })
+}
+
+/// The sign of life of a commit.
+fn heartbeat_of(first: &Event, data: &ActivityHeartbeat) -> Option<Input> {
+    let (step, attempt) = (first.step.clone()?, first.attempt?);
+    let (call, details) = (data.call, data.details.clone());
+    Some(Input::Heartbeat(Heartbeat { step, attempt, call, details }))
 }
 
 /// The end of an attempt, as its fact tells it.

@@ -145,6 +145,7 @@ fn act(body: &EventBody) -> String {
             let cut = if e.truncated { " (truncated)" } else { "" };
             format!("{}{cut}", data(&e.output))
         }
+        EventBody::ActivityHeartbeat(e) => data(&e.details),
         EventBody::ToolFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
         EventBody::EffectUnknown(e) => {
             let then = if e.parked { "waits for a person" } else { "is tried again" };
@@ -253,6 +254,7 @@ pub(crate) fn purpose(purpose: Purpose) -> &'static str {
         Purpose::Approval => "expires at",
         Purpose::Retry => "next try at",
         Purpose::Attempt => "attempt ends at",
+        Purpose::Heartbeat => "sign of life due at",
         Purpose::Deadline => "deadline at",
     }
 }

@@ -28,6 +28,39 @@ pub struct Call {
     pub permissions: Arc<Permissions>,
     /// Time left for the attempt.
     pub timeout: Duration,
+    /// What this attempt or one before it last told of how far it had come; null where nothing was told.
+    pub last_details: Value,
+    /// How it tells that it is alive, and how far it has come.
+    pub heart: Heart,
+}
+
+/// Where an attempt tells that it is alive. Beating often costs nothing: at most one beat a second is recorded, the
+/// last one, and only where the node asks for a heartbeat.
+#[derive(Clone)]
+pub struct Heart(Arc<dyn Fn(Value) + Send + Sync>);
+
+impl Heart {
+    /// One that hands each beat to `listener`.
+    pub fn new(listener: impl Fn(Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+
+    /// One that nobody listens to.
+    pub fn unheard() -> Self {
+        Self::new(|_| ())
+    }
+
+    /// Tells that the attempt is alive; the next one is told `details` if this one is lost. They must not hold secrets
+    /// other than those that the call was given, which are taken out.
+    pub fn beat(&self, details: Value) {
+        (self.0)(details);
+    }
+}
+
+impl std::fmt::Debug for Heart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Heart")
+    }
 }
 
 /// The end of an attempt that did not succeed.

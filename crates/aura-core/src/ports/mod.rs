@@ -6,7 +6,7 @@ mod clock;
 mod secrets;
 mod store;
 
-pub use activity::{Activity, Call, Failed};
+pub use activity::{Activity, Call, Failed, Heart};
 pub use blobs::{BlobError, Blobs};
 pub use clock::Clock;
 pub use secrets::Secrets;

@@ -82,6 +82,7 @@ impl Work<'_, '_> {
         match input {
             Input::Start(start) => self.start(start),
             Input::Outcome(outcome) => self.outcome(outcome),
+            Input::Heartbeat(beat) => self.heartbeat(beat),
             Input::Timer { step, purpose, due } => self.timer(step, *purpose, *due),
             Input::Signal { id, name, payload, actor } => self.signal((id, name), payload, actor),
             Input::Approval { step, verdict, action, actor, reason } => {
@@ -198,7 +199,7 @@ impl Work<'_, '_> {
                 Some(task) => self.try_intent(step, task.attempt),
                 None => Ok(()),
             },
-            Purpose::Attempt => self.attempt_timed_out(step),
+            Purpose::Attempt | Purpose::Heartbeat => self.attempt_lost(step, purpose),
             Purpose::Deadline => {
                 let failing = self.run.node(step).is_some_and(|node| node.failing.is_some());
                 if failing || step.is_root() {

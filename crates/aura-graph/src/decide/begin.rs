@@ -167,6 +167,7 @@ impl Work<'_, '_> {
             call,
             key: key_hash(self.run.id.0.as_bytes(), step, call),
             timeout_ms: node.timeout_ms.unwrap_or(limits::ATTEMPT_MS),
+            heartbeat_ms: node.heartbeat_ms,
             retry: node.retry,
             on_unknown: node.on_unknown,
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),

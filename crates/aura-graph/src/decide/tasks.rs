@@ -3,12 +3,12 @@
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure, Problem};
 use aura_core::event::{
-    ArtifactCreated, Doubt, EffectReconciled, EffectSettled, EffectUnknown, EventBody, Output,
-    PolicyViolation, Settlement, StepRetrying, ToolCalled, ToolCompleted, ToolFailed,
-    VerificationCompleted,
+    ActivityHeartbeat, ArtifactCreated, Doubt, EffectReconciled, EffectSettled, EffectUnknown,
+    EventBody, Output, PolicyViolation, Purpose, Settlement, StepRetrying, ToolCalled,
+    ToolCompleted, ToolFailed, VerificationCompleted,
 };
 use aura_core::hash::Hash;
-use aura_core::input::Outcome;
+use aura_core::input::{Heartbeat, Outcome};
 use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::saga::Compensation;
@@ -279,10 +279,25 @@ impl Work<'_, '_> {
         }
     }
 
-    /// The attempt of a task took too long.
-    pub(super) fn attempt_timed_out(&mut self, step: &StepPath) -> Step {
+    /// An attempt tells that it is alive.
+    pub(super) fn heartbeat(&mut self, beat: &Heartbeat) -> Step {
+        let task = self.run.tasks.get(&beat.step).cloned().ok_or(Stop::Nothing)?;
+        let current = task.attempt == beat.attempt && task.in_flight();
+        if !current || task.spec.call != beat.call || task.spec.heartbeat_ms.is_none() {
+            return Err(Stop::Nothing);
+        }
+        let details = self.take_in(&beat.details)?;
+        let data = ActivityHeartbeat { call: beat.call, details };
+        self.emit_attempt(&beat.step, beat.attempt, EventBody::ActivityHeartbeat(data))
+    }
+
+    /// The attempt of a task took too long, or gave no sign of life.
+    pub(super) fn attempt_lost(&mut self, step: &StepPath, purpose: Purpose) -> Step {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
-        let message = format!("no outcome within {} ms", task.spec.timeout_ms);
+        let message = match (purpose, task.spec.heartbeat_ms) {
+            (Purpose::Heartbeat, Some(span)) => format!("no sign of life within {span} ms"),
+            _ => format!("no outcome within {} ms", task.spec.timeout_ms),
+        };
         if task.spec.class.abandonable() {
             let failure = Failure::certain(Code::Timeout, message);
             return self.failed(step, &task, &failure, None);

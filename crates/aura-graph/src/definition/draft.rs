@@ -66,6 +66,7 @@ pub(super) struct Node<'t> {
     pub(super) retry: Retry,
     pub(super) timeout_ms: Option<u64>,
     pub(super) deadline_ms: Option<u64>,
+    pub(super) heartbeat_ms: Option<u64>,
     pub(super) effect: Option<EffectClass>,
     pub(super) effect_span: Option<Range<usize>>,
     pub(super) on_unknown: OnUnknown,

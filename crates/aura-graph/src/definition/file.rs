@@ -59,6 +59,9 @@ pub(super) struct Node {
     retry: Option<Retry>,
     /// Time that one attempt may take, such as `30s` (tool nodes).
     timeout: Option<Duration>,
+    /// Time within which an attempt must tell that it is alive, such as `30s`; an attempt that does not is lost (tool
+    /// nodes).
+    heartbeat: Option<Duration>,
     /// Time that the node may take with all its tries, such as `10m`.
     deadline: Option<Duration>,
     /// How the call marks the world, where the tool's own class is not the right one (tool nodes).
@@ -109,6 +112,7 @@ pub(super) const TOOL_ONLY: &[(&str, &str)] = &[
     ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
     ("effect", "only a tool has an effect"),
     ("on_unknown", "only the effect of a tool can stay unknown"),
+    ("heartbeat", "only the call of a tool can tell that it is alive"),
     ("compensate", "only the effect of a tool can be undone"),
 ];
 

@@ -101,6 +101,8 @@ pub struct Node {
     pub timeout_ms: Option<u64>,
     /// Milliseconds of the node with all its tries.
     pub deadline_ms: Option<u64>,
+    /// Milliseconds within which an attempt must tell that it is alive.
+    pub heartbeat_ms: Option<u64>,
     /// The effect class that the author declares over the tool's own.
     pub effect: Option<EffectClass>,
     /// What to do with an outcome that stays in doubt.

@@ -166,6 +166,11 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             task.attempt = event.attempt?;
             task.intended.get_or_insert(at);
             run.timers.set(step.clone(), Purpose::Attempt, data.timeout);
+            return expect_heartbeat(run, step);
+        }
+        EventBody::ActivityHeartbeat(data) => {
+            task_mut(run, step)?.details = Some(data.details.clone());
+            return expect_heartbeat(run, step);
         }
         EventBody::ToolCompleted(data) => return succeeded(run, step, &data.output),
         EventBody::ToolFailed(data) => {
@@ -173,7 +178,9 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             // A failure settles its own attempt only: doubt about an earlier one stays.
             task.phase = TaskPhase::Failed;
             task.error = Some(data.error.clone());
-            run.timers.clear(step, Purpose::Attempt);
+            for purpose in [Purpose::Attempt, Purpose::Heartbeat] {
+                run.timers.clear(step, purpose);
+            }
         }
         EventBody::EffectUnknown(data) => {
             doubted(task_mut(run, step)?, data);
@@ -188,6 +195,14 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             run.timers.set(step.clone(), Purpose::Retry, data.until);
         }
         _ => return None,
+    }
+    Some(())
+}
+
+/// An attempt begins, or told that it is alive: the next sign of life is due.
+fn expect_heartbeat(run: &mut Run, step: &StepPath) -> Option<()> {
+    if let Some(span) = run.tasks.get(step)?.spec.heartbeat_ms {
+        run.timers.set(step.clone(), Purpose::Heartbeat, run.at.plus(span));
     }
     Some(())
 }
@@ -212,7 +227,7 @@ fn doubted(task: &mut Task, data: &EffectUnknown) {
 
 /// Neither the end of an attempt nor the start of the next is awaited any more.
 fn stop_attempts(run: &mut Run, step: &StepPath) {
-    for purpose in [Purpose::Attempt, Purpose::Retry] {
+    for purpose in [Purpose::Attempt, Purpose::Heartbeat, Purpose::Retry] {
         run.timers.clear(step, purpose);
     }
 }
@@ -300,8 +315,12 @@ fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
         intended: None,
         doubtful: false,
         error: None,
+        details: None,
     };
     run.tasks.insert_mut(step.clone(), Arc::new(task));
+    if pure {
+        expect_heartbeat(run, step);
+    }
 }
 
 /// The compensation that is next opens its task.
@@ -469,6 +488,7 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
             let timeout = at.plus(task.spec.timeout_ms);
             if pure {
                 run.timers.set(step.clone(), Purpose::Attempt, timeout);
+                expect_heartbeat(run, step)?;
             }
         }
         Purpose::Deadline if step.is_root() => {
@@ -483,7 +503,11 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
                 node.failing.get_or_insert(Trouble { error, step: step.clone() });
             }
         }
-        Purpose::Sleep | Purpose::Wait | Purpose::Approval | Purpose::Attempt => {}
+        Purpose::Sleep
+        | Purpose::Wait
+        | Purpose::Approval
+        | Purpose::Attempt
+        | Purpose::Heartbeat => {}
     }
     Some(())
 }

@@ -119,6 +119,8 @@ pub struct Task {
     pub doubtful: bool,
     /// What the last attempt said.
     pub error: Option<Failure>,
+    /// What an attempt last told of how far it had come.
+    pub details: Option<Data>,
 }
 
 impl Task {
@@ -333,7 +335,7 @@ impl Run {
 
     /// Whether a timer of this purpose may fire now.
     pub fn fires(&self, purpose: Purpose) -> bool {
-        self.paused.is_none() || purpose == Purpose::Attempt
+        self.paused.is_none() || matches!(purpose, Purpose::Attempt | Purpose::Heartbeat)
     }
 
     /// Where the run stands, for lists.

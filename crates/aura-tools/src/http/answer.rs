@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use aura_core::ports::Failed;
+use aura_core::ports::{Failed, Heart};
 use aura_core::task::Success;
 use aura_core::{Code, Failure, canonical, limits};
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::plan::{Hop, Plan, public};
@@ -63,7 +63,7 @@ pub(super) async fn read(
     plan: &Plan,
     hop: &Hop,
     response: Response,
-    deadline: Instant,
+    (deadline, heart): (Instant, &Heart),
 ) -> Result<Success, Failed> {
     let status = response.status().as_u16();
     let now = Instant::now();
@@ -72,7 +72,7 @@ pub(super) async fn read(
     if !plan.accepts(status) {
         let retry_after_ms = retry_after(response.headers(), SystemTime::now());
         let asked = (response.status(), response.headers().contains_key(reqwest::header::LOCATION));
-        let body = content(response, EXCERPT_BYTES, until.min(now + EXCERPT_TIME)).await;
+        let body = content(response, EXCERPT_BYTES, (until.min(now + EXCERPT_TIME), heart)).await;
         let (code, certain) = meaning(status, plan.read);
         let excerpt = String::from_utf8_lossy(&body.bytes);
         let mut message = format!("{} {} answered {}", hop.method, hop.shown(), asked.0);
@@ -92,7 +92,7 @@ pub(super) async fn read(
     }
     let headers = headers(response.headers());
     let is_json = is_json(response.headers());
-    let body = content(response, plan.max_bytes, until).await;
+    let body = content(response, plan.max_bytes, (until, heart)).await;
     let truncated = body.cut;
     let bytes = body.bytes.len() as u64;
     let decoded = decode(body, is_json, until).await;
@@ -105,9 +105,10 @@ pub(super) async fn read(
 }
 
 /// At most `max` bytes of the body, as far as they come before `until`.
-async fn content(mut response: Response, max: usize, until: Instant) -> Body {
+async fn content(mut response: Response, max: usize, (until, heart): (Instant, &Heart)) -> Body {
     let mut bytes = Vec::new();
     loop {
+        heart.beat(json!({ "bytes": bytes.len() }));
         match timeout_at(until, response.chunk()).await {
             Ok(Ok(Some(chunk))) => {
                 let room = max - bytes.len();

@@ -29,7 +29,7 @@ pub(crate) async fn perform(network: &Network, plan: Plan, call: &Call) -> Resul
         let response = send(network, &hop, call, deadline).await?;
         match redirect::next(&plan, &hop, &response)? {
             Some(next) => hop = next,
-            None => return answer::read(&plan, &hop, response, deadline).await,
+            None => return answer::read(&plan, &hop, response, (deadline, &call.heart)).await,
         }
     }
     let what = format!("more than {} redirects", limits::HTTP_REDIRECTS);

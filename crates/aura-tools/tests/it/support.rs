@@ -47,6 +47,8 @@ impl Tools {
             args,
             permissions: Arc::new(self.permissions.clone()),
             timeout: self.timeout,
+            last_details: Value::Null,
+            heart: aura_core::ports::Heart::unheard(),
         };
         self.get(name).perform(call).await
     }

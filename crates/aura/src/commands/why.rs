@@ -283,6 +283,12 @@ fn signals(run: &Run, found: &mut Vec<Reason>) {
     }
 }
 
+/// What the attempt last told of how far it had come.
+fn alive(task: &Task) -> String {
+    let details = task.details.as_ref().map(|details| describe::data(details));
+    details.map(|details| format!("; it last told {details}")).unwrap_or_default()
+}
+
 fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -> Reason {
     let tool = &task.spec.tool;
     let key = task.spec.key.short();
@@ -313,7 +319,7 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
             };
             (
                 "call",
-                format!("{tool} at {step} was called, attempt {}", task.attempt),
+                format!("{tool} at {step} was called, attempt {}{}", task.attempt, alive(task)),
                 lost,
                 Vec::new(),
             )

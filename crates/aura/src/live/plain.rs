@@ -88,6 +88,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::RunCompleted(_)
         | EventBody::RunFailed(_)
         | EventBody::SagaStarted(_)
+        | EventBody::ActivityHeartbeat(_)
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
     })

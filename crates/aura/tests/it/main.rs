@@ -5,6 +5,7 @@ mod effects;
 mod examples;
 mod faults;
 mod flows;
+mod heartbeat;
 mod help;
 mod large;
 mod pausing;

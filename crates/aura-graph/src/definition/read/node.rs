@@ -6,6 +6,7 @@ use std::ops::Range;
 use aura_core::effect::EffectClass;
 use aura_core::limits;
 use aura_core::task::{OnUnknown, Retry};
+use aura_core::time::Span;
 
 use super::Reader;
 use super::fields::{Fields, join};
@@ -85,6 +86,7 @@ impl Reader<'_> {
         node.on_error = self.on_error(&fields);
         self.attempts(&mut node, &fields);
         node.deadline_ms = self.duration(&fields, "deadline");
+        node.heartbeat_ms = self.heartbeat(&fields);
         if self.word(&fields, "on_unknown", &["ask", "fail"], &["probe"]) == Some("fail") {
             node.on_unknown = OnUnknown::Fail;
         }
@@ -100,6 +102,16 @@ impl Reader<'_> {
         node.timeout_ms = self.duration(fields, "timeout");
         node.effect = self.effect(fields);
         node.effect_span = fields.get("effect").map(|effect| effect.span.clone());
+    }
+
+    /// The time between two signs of life. They are recorded once a second, so that less would be missed.
+    fn heartbeat(&mut self, fields: &Fields<'_>) -> Option<u64> {
+        let span = self.duration(fields, "heartbeat")?;
+        if span < limits::HEARTBEAT_MIN_MS {
+            let message = format!("a heartbeat is at least {}", Span(limits::HEARTBEAT_MIN_MS));
+            self.note(&fields.key_span("heartbeat"), &fields.path("heartbeat"), message);
+        }
+        Some(span)
     }
 
     /// What undoes a node.
@@ -287,6 +299,7 @@ fn blank<'t>(tree: &'t Tree, path: &str) -> Node<'t> {
         retry: Retry::default(),
         timeout_ms: None,
         deadline_ms: None,
+        heartbeat_ms: None,
         effect: None,
         effect_span: None,
         on_unknown: OnUnknown::default(),

@@ -214,6 +214,7 @@ fn line(event: &Event) -> String {
         EventBody::TimerSet(timer) | EventBody::TimerFired(timer) => {
             format!("{:?} +{} ms", timer.purpose, timer.due.since(START))
         }
+        EventBody::ActivityHeartbeat(data) => json!(data.details)["json"].to_string(),
         EventBody::CompensationFailed(data) => data.error.code.to_string(),
         EventBody::RunCompensating(data) => {
             data.error.as_ref().map_or("cancelled".to_owned(), |error| error.code.to_string())

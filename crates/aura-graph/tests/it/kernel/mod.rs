@@ -2,6 +2,7 @@
 
 mod bench;
 mod doubt;
+mod heartbeat;
 mod order;
 mod pausing;
 mod people;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aura_core::error::Code;
 use aura_core::event::{Doubt, Settlement};
 use aura_core::hash::Hash;
-use aura_core::input::{ApprovalVerdict, Input};
+use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
 use aura_core::{Data, canonical};
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
@@ -37,6 +37,7 @@ nodes:
           tool: sim.idempotent
           with: { n: $item, v: $steps.first.output }
           deadline: 30s
+          heartbeat: 4s
           compensate: { tool: sim.irreversible, with: { n: $item, v: $steps.a.output, i: $input } }
         - { id: b, tool: sim.irreversible, with: { n: $index } }
   - id: sides
@@ -69,7 +70,7 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     let called: Vec<_> =
         run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
     let (actor, reason) = ("me".to_owned(), Some("why".to_owned()));
-    Some(match seed.below(13) {
+    Some(match seed.below(14) {
         0..=4 if !called.is_empty() => {
             let step = called[seed.below(called.len())].as_str().to_owned();
             let result = match seed.below(6) {
@@ -79,6 +80,12 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
                 _ => succeeded(value.clone()),
             };
             bench.outcome(&step, result)
+        }
+        12 if !called.is_empty() => {
+            let step = called[seed.below(called.len())].clone();
+            let task = &run.tasks[&step];
+            let (attempt, call) = (task.attempt, task.spec.call);
+            Input::Heartbeat(Heartbeat { step, attempt, call, details: value.clone().into() })
         }
         5 if !called.is_empty() => Input::Unknown { steps: run.outstanding(), doubt: Doubt::Crash },
         6 | 7 => {
