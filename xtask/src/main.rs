@@ -19,6 +19,7 @@ mod nightly;
 mod paint;
 mod powercut;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 mod tool;
@@ -89,6 +90,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         program: Option<PathBuf>,
     },
+    /// Plays seeded worlds: the real engine, with crashes and faults between any two operations.
+    Sim(sim::Worlds),
     /// Runs what takes too long, or needs too much network, for every change.
     Nightly,
     /// Measures the disk, and the workloads W1 to W4 beside it (bench/README.md says what they are).
@@ -140,6 +143,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let program = aura::Aura::program(&workspace, program)?;
             powercut::run(&workspace, &program, (rounds, seed), sabotage)
         }
+        Command::Sim(worlds) => sim::run(&workspace, worlds),
         Command::Nightly => nightly::run(&workspace),
         Command::Bench { dir, seconds, only, peers, variants, flame } => {
             let dir = dir.unwrap_or_else(|| workspace.target.clone());

@@ -6,7 +6,10 @@ use anyhow::{Context as _, bail};
 
 use crate::aura::Aura;
 use crate::workspace::Workspace;
-use crate::{crash, generate, powercut, process, tidy, tool};
+use crate::{crash, generate, powercut, process, sim, tidy, tool};
+
+/// Seeded worlds that every change must pass.
+const WORLDS: &str = "200";
 
 /// A part of the test run.
 struct Stage {
@@ -118,6 +121,7 @@ fn dependencies(workspace: &Workspace) -> anyhow::Result<()> {
 fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     let mut command = tool::NEXTEST.command(workspace)?;
     command.args(["nextest", "run", "--workspace", "--locked", "--profile", "ci"]);
+    command.env(sim::SEEDS, WORLDS);
     process::run(&mut command)
 }
 

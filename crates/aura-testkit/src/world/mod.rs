@@ -1,54 +1,60 @@
 //! The seeded world: the real shard on a model store, with virtual time, tools that keep a ledger of what they did
-//! outside, and crashes between any two operations.
+//! outside, people, and crashes between any two operations.
 //!
-//! What happens next is drawn from the seed: a step of the shard, an append, a call's effect, a call's answer, a
-//! move of the clock, an answer of a person, a crash. Two worlds with one seed have one trace.
+//! What happens next is drawn from the seed among what can happen: a step of the shard, an append, its answer, a
+//! call's effect, a call's answer, blobs, a move of the clock, an answer of a person, a crash. Two worlds with one seed
+//! have one trace. The shard is stepped only when a message came, when it says that it is busy, or when the time has
+//! come that it named: as by its real driver, so that a wake-up that it misses is missed here too.
 
+mod calls;
+mod hardship;
+mod mishap;
 mod outside;
 mod parts;
+mod people;
+mod start;
+mod witness;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_core::commit::StoredCommit;
-use aura_core::data::blob_address;
-use aura_core::error::{Code, Failure};
-use aura_core::event::{FlowPin, RunStarted, Settlement};
-use aura_core::hash::Hash;
+use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
-use aura_core::input::{ApprovalVerdict, Bundle, Input};
-use aura_core::ports::{RunQuery, Store, StoreError};
-use aura_core::task::Permissions;
+use aura_core::path::StepPath;
+use aura_core::ports::{Group, RunQuery, Store, StoreError};
 use aura_core::time::Millis;
-use aura_core::{Data, canonical};
 use aura_engine::{
-    BlobCache, History, Message, Shard, ShardPorts, StartRun, Submission, Submitted, Verified,
-    Wanted, compile, open_history,
+    Accepted, BlobCache, History, Message, Progress, Reply, Shard, ShardPorts, Verified, Wanted,
+    open_history,
 };
 use aura_graph::Run;
-use bytes::Bytes;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
 use crate::model_store::{Disk, ModelStore, When};
 use crate::seed::Seed;
-
-pub use outside::{Outside, tools};
+use calls::Call;
+use mishap::Injected;
 use parts::{Handed, StoreBlobs, StoreSnapshots};
+use start::Starting;
+use witness::Witness;
+
+pub use hardship::Hardship;
+pub use mishap::{Met, Mishap, Subject, each_step};
+pub use outside::{Outside, tools};
+pub use start::start_of;
 
 /// Operations after which a world that has not come to rest counts as hanging.
 const PATIENCE: usize = 200_000;
 
-/// How hard a world is on its engine.
-#[derive(Debug, Clone, Copy)]
-pub struct Hardship {
-    /// One crash in this many operations; 0 for none.
-    pub crash_in: usize,
-    /// One failing append in this many; 0 for none.
-    pub busy_in: usize,
-    /// Slots for effects.
-    pub slots: usize,
-}
+/// Units that the writer finds waiting at once, at most.
+const UNITS: usize = 3;
+
+/// Milliseconds that pass at once while there is something to do, at most.
+const HASTE_MS: usize = 100;
+
+/// What clients were told: the run, and the answer.
+type Told = Arc<Mutex<Vec<(RunId, Result<Accepted, Problem>)>>>;
 
 /// A world.
 pub struct World {
@@ -60,11 +66,40 @@ pub struct World {
     handed: Handed,
     outside: Outside,
     hardship: Hardship,
+    injected: Option<Injected>,
+    /// How often a person said what became of an effect in doubt.
+    settled: usize,
+    witness: Witness,
+    told: Told,
+    starting: BTreeMap<RunId, Starting>,
+    /// Runs that somebody wanted cancelled.
+    cancelled: BTreeSet<RunId>,
+    /// Steps whose first attempt hung: once is enough.
+    hung: BTreeSet<(RunId, StepPath)>,
     signals: u64,
+    /// Whether a message came since the shard's last step.
+    mail: bool,
+    /// What the shard said after its last step.
+    progress: Progress,
     /// What happened, an operation a line.
     pub trace: Vec<String>,
     /// Crashes so far.
     pub crashes: usize,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Step,
+    Append,
+    Tell,
+    Take,
+    Act,
+    Report,
+    Echo,
+    Fetch,
+    Start,
+    Clock,
 }
 
 impl std::fmt::Debug for World {
@@ -89,7 +124,16 @@ impl World {
             handed,
             outside: Outside::default(),
             hardship,
+            injected: None,
+            settled: 0,
+            witness: Witness::default(),
+            told: Told::default(),
+            starting: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            hung: BTreeSet::new(),
             signals: 0,
+            mail: false,
+            progress: Progress { next: None, busy: false, drained: false, durable: false },
             trace: Vec::new(),
             crashes: 0,
         }
@@ -100,149 +144,318 @@ impl World {
         &self.outside
     }
 
-    /// Starts a run and waits until its start is durable, however often the engine falls.
-    ///
-    /// # Panics
-    /// The flow does not load, or the start is refused.
-    pub fn start(&mut self, name: u64, source: &str, input: &Value) -> RunId {
-        let run = RunId(Uuid::from_u128(u128::from(name) + 1));
-        loop {
-            let start = start_of(name, source, input.clone(), self.disk.salt);
-            self.shard.deliver(Message::Submit(Submission {
-                run,
-                input: Submitted::Start(Box::new(start)),
-                reply: Box::new(|_| ()),
-            }));
-            for _ in 0..64 {
-                self.operate();
-                if self.run(run).is_some() {
-                    return run;
-                }
-            }
-        }
+    /// Runs that somebody wanted cancelled: how they end depends on when that came.
+    pub fn cancelled(&self) -> &BTreeSet<RunId> {
+        &self.cancelled
     }
 
-    /// The durable state of a run.
+    /// The durable state of a run; `None` also while the store can't be used.
     pub fn run(&self, run: RunId) -> Option<Run> {
-        open_history(&*self.store, run).expect("histories fold").map(|history| history.run)
+        open_history(&*self.store, run).ok().flatten().map(|history| history.run)
     }
 
-    /// Lets things happen until every run has ended.
+    /// Lets things happen until every run that was begun has ended.
     ///
     /// # Panics
-    /// The world does not come to rest.
+    /// The world does not come to rest, or something is seen that must not be.
     pub fn until_rest(&mut self) {
         for _ in 0..PATIENCE {
-            let open = self.open_runs();
-            if open.is_empty() {
+            if self.starting.is_empty() && self.witness.open().is_empty() {
                 return;
             }
             self.operate();
-            if self.seed.one_in(16) {
-                self.answer_somebody(&open);
-            }
         }
-        let open = self.open_runs();
-        let states: Vec<_> = open.iter().filter_map(|run| self.run(*run)).collect();
-        panic!("no rest after {PATIENCE} operations: {states:#?}\n{}", self.tail());
+        panic!("no rest after {PATIENCE} operations: {}", self.tail());
     }
 
-    /// The last operations, for messages.
+    /// The last operations, and where the open runs stand, for messages.
     pub fn tail(&self) -> String {
-        let from = self.trace.len().saturating_sub(40);
-        self.trace[from..].join("\n")
-    }
-
-    fn open_runs(&self) -> Vec<RunId> {
-        let rows = self.store.runs(&RunQuery::default()).expect("the model store lists runs");
-        rows.into_iter().filter(|row| !row.status.closed()).map(|row| row.run).collect()
+        let from = self.trace.len().saturating_sub(60);
+        let open: Vec<_> = self.witness.open().into_iter().filter_map(|id| self.run(id)).collect();
+        let states: Vec<_> =
+            open.iter().map(|run| format!("{}: {:?}", run.id, run.status())).collect();
+        format!("{}\nopen: {}", self.trace[from..].join("\n"), states.join(", "))
     }
 
     fn note(&mut self, what: impl std::fmt::Display) {
         self.trace.push(format!("{} {what}", self.now.0));
     }
 
+    fn one_in(&mut self, n: usize) -> bool {
+        n > 0 && self.seed.one_in(n)
+    }
+
+    fn deliver(&mut self, message: Message) {
+        self.mail = true;
+        self.shard.deliver(message);
+    }
+
+    /// A reply whose answer is looked at after the step in which it comes.
+    fn reply(&self, run: RunId) -> Reply {
+        let told = Arc::clone(&self.told);
+        Box::new(move |answer| {
+            told.lock().unwrap_or_else(PoisonError::into_inner).push((run, answer))
+        })
+    }
+
     /// One operation, drawn from the seed.
     fn operate(&mut self) {
-        let crash_in = self.hardship.crash_in;
-        if crash_in > 0 && self.seed.one_in(crash_in) {
-            return self.crash();
+        if self.one_in(self.hardship.crash) {
+            return self.crash("crash");
         }
-        match self.seed.below(5) {
-            0 => self.append(),
-            1 => self.act(),
-            2 => self.report(),
-            3 => {
-                if let Some(blobs) = self.handed.take_blobs() {
-                    let store = Arc::clone(&self.store);
-                    self.shard.deliver(Message::Blobs(StoreBlobs::fetch(&store, blobs)));
-                }
-                self.step();
-            }
-            _ => self.step(),
+        if self.one_in(self.hardship.haste) {
+            return self.time_passes();
         }
+        let possible = self.possible();
+        if possible.is_empty() || self.seed.one_in(16) {
+            let answered = self.answer_somebody(possible.is_empty());
+            assert!(
+                answered || !possible.is_empty(),
+                "runs are open, nobody waits for anybody, and nothing would wake the shard: {}",
+                self.tail()
+            );
+            return;
+        }
+        match possible[self.seed.below(possible.len())] {
+            Operation::Step => self.step(),
+            Operation::Append => self.append(),
+            Operation::Tell => self.tell(),
+            Operation::Take => self.take(),
+            Operation::Act => self.act(),
+            Operation::Report => self.report(),
+            Operation::Echo => self.echo(),
+            Operation::Fetch => self.fetch(),
+            Operation::Start => self.start_one(),
+            Operation::Clock => self.clock(),
+        }
+    }
+
+    fn possible(&self) -> Vec<Operation> {
+        let due = self.progress.next.is_some_and(|next| next <= self.now);
+        let inner = self.handed.inner();
+        let calls = &inner.calls;
+        let all = [
+            (Operation::Step, self.mail || self.progress.busy || due),
+            (Operation::Append, !inner.units.is_empty()),
+            (Operation::Tell, !inner.untold.is_empty()),
+            (Operation::Take, !calls.fresh.is_empty()),
+            (Operation::Act, !calls.unacted(self.now).is_empty()),
+            (Operation::Report, !calls.telling(self.now).is_empty()),
+            (Operation::Echo, !calls.echoes.is_empty()),
+            (Operation::Fetch, !inner.blobs.is_empty()),
+            (Operation::Start, self.starting.values().any(|starting| starting.may_ask(self.now))),
+        ];
+        drop(inner);
+        let mut possible: Vec<_> =
+            all.into_iter().filter(|(_, can)| *can).map(|(operation, _)| operation).collect();
+        if possible.is_empty() && self.next_moment().is_some() {
+            possible.push(Operation::Clock);
+        }
+        possible
     }
 
     fn step(&mut self) {
-        let progress = self.shard.step(self.now);
+        self.mail = false;
+        let at_once = self.seed.one_in(2).then(|| Arc::clone(&self.store));
+        self.handed.inner().at_once = at_once;
+        self.progress = self.shard.step(self.now);
+        let appended = std::mem::take(&mut self.handed.inner().appended);
+        appended.iter().for_each(|group| self.durable(group));
+        self.look();
         if let Some(problem) = self.shard.broken() {
             let what = format!("broken: {}", problem.what);
-            self.note(what);
-            return self.crash();
+            return self.crash(&what);
         }
-        let nothing_else = !progress.busy && self.handed.is_empty();
-        if let Some(next) = progress.next.filter(|_| nothing_else) {
-            self.now = self.now.max(next);
-            self.note("clock moves");
+        if let Some((run, problem)) = self.shard.parked().next() {
+            panic!("run {run} is set aside: {}\n{}", problem.what, self.tail());
         }
     }
 
-    /// The oldest group reaches the disk, or fails on the way.
-    fn append(&mut self) {
-        let Some(unit) = self.handed.take_unit() else { return };
-        let fails = self.hardship.busy_in > 0 && self.seed.one_in(self.hardship.busy_in);
-        if fails {
-            let full = StoreError::Busy { code: Code::StoreFull, message: "full".to_owned() };
-            self.store.fail_next(When::Before, full);
+    /// Nothing that the shard shows may be more than what is durable.
+    fn look(&mut self) {
+        let told = std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        for (run, answer) in told {
+            match answer {
+                Ok(accepted) => assert!(
+                    accepted.events <= self.witness.events(run),
+                    "run {run} was answered with {} events, {} are durable\n{}",
+                    accepted.events,
+                    self.witness.events(run),
+                    self.tail()
+                ),
+                Err(problem) => self.refused(run, &problem),
+            }
         }
-        let result = self.handed.append(&self.store, &unit);
+        let fresh = self.handed.inner().calls.fresh.clone();
+        for task in fresh {
+            assert!(
+                self.witness.allows(&task),
+                "{} of {} was handed out before it was durable\n{}",
+                task.step,
+                task.run,
+                self.tail()
+            );
+        }
+    }
+
+    /// When anything is due, if anything is.
+    fn next_moment(&self) -> Option<Millis> {
+        let wakes = self.handed.inner().calls.wakes(self.now);
+        let again = self.starting.values().map(|starting| starting.again);
+        let again = again.filter(|again| *again > self.now).min();
+        self.progress.next.into_iter().chain(wakes).chain(again).min()
+    }
+
+    /// The clock moves to the next moment at which anything is due.
+    fn clock(&mut self) {
+        let Some(next) = self.next_moment() else { return };
+        self.now = self.now.max(next);
+        self.note("clock moves");
+    }
+
+    /// A little time passes, although there is something to do: far less than a call may take.
+    fn time_passes(&mut self) {
+        let later = self.now.plus(1 + self.seed.below(HASTE_MS) as u64);
+        self.now = self.progress.next.map_or(later, |next| later.min(next.max(self.now)));
+        self.note("time passes");
+    }
+
+    /// The oldest units reach the disk, or fail on the way.
+    fn append(&mut self) {
+        let durable = if self.one_in(self.hardship.busy) {
+            let message = "full".to_owned();
+            self.store.fail_next(When::Before, StoreError::Busy { code: Code::StoreFull, message });
+            false
+        } else if self.one_in(self.hardship.broken) {
+            let when = if self.seed.one_in(2) { When::Before } else { When::After };
+            self.store.fail_next(when, broken());
+            when == When::After
+        } else {
+            true
+        };
+        let most = 1 + self.seed.below(UNITS);
+        let store = Arc::clone(&self.store);
+        let appended = self.handed.inner().append(&store, most);
+        let Some((group, result)) = appended else {
+            // All of them were refused, so what was meant to fail is not tried.
+            self.store = Arc::new(ModelStore::from_disk(self.store.disk()));
+            return self.crash("the store is opened anew");
+        };
+        if durable && !matches!(&result, Err(StoreError::Busy { .. })) {
+            self.durable(&group);
+        }
         let verdict = if result.is_ok() { "durable" } else { "failed" };
-        self.note(format_args!("group {} {verdict}", unit.number));
-        self.shard.deliver(Message::Durable { group: unit.number, result });
+        self.note(format_args!("{} commits {verdict}", group.commits.len()));
+    }
+
+    fn durable(&mut self, group: &Group) {
+        self.witness.take(group);
+        self.starting.retain(|run, _| !self.witness.knows(*run));
+    }
+
+    /// The shard hears what became of a unit.
+    fn tell(&mut self) {
+        let Some((group, result)) = self.handed.inner().untold.pop_front() else { return };
+        self.deliver(Message::Durable { group, result });
+    }
+
+    fn fetch(&mut self) {
+        let Some(blobs) = self.handed.inner().blobs.pop_front() else { return };
+        let store = Arc::clone(&self.store);
+        self.deliver(Message::Blobs(StoreBlobs::fetch(&store, blobs)));
+    }
+
+    /// A performer takes a call up.
+    fn take(&mut self) {
+        let task = self.handed.inner().calls.fresh.remove(0);
+        let once = (task.run, task.step.clone());
+        let first = task.attempt == 1 && !self.hung.contains(&once);
+        let hangs = first && task.spec.timeout_ms > 0 && self.one_in(self.hardship.hang);
+        let mut until = None;
+        if hangs {
+            self.hung.insert(once);
+            until = Some(self.now.plus(task.spec.timeout_ms));
+            self.note(format_args!("hangs {} {} #{}", task.run, task.step, task.attempt));
+        }
+        let call = Call { task, acted: false, hangs: until, abandoned: false };
+        self.handed.inner().calls.open.push(call);
     }
 
     /// A call has its effect outside; nobody is told yet.
     fn act(&mut self) {
-        let Some(index) = self.pick(|handed| handed.unacted().len()) else { return };
-        let task = self.handed.mark_acted(index);
-        self.outside.act(&task);
+        let can = self.handed.inner().calls.unacted(self.now);
+        let index = can[self.seed.below(can.len())];
+        let task = self.handed.inner().calls.mark_acted(index);
         self.note(format_args!("acts {} {} #{}", task.run, task.step, task.attempt));
+        if self.meets(&task, Mishap::DiesBefore) {
+            return self.crash("the process dies before its call acts");
+        }
+        self.outside.note(&task);
+        if !self.fails(&task) {
+            self.outside.act(&task);
+        }
+        if self.meets(&task, Mishap::DiesAfter) {
+            self.crash("the process dies after its call acted");
+        }
     }
 
-    /// A call that had its effect tells its outcome.
+    /// A call that had its effect tells its outcome; one that nobody waits for may just be over.
     fn report(&mut self) {
-        let Some(index) = self.pick(|handed| handed.acted().len()) else { return };
-        let task = self.handed.take_acted(index);
+        let can = self.handed.inner().calls.telling(self.now);
+        let index = can[self.seed.below(can.len())];
+        let call = self.handed.inner().calls.open.remove(index);
+        let task = call.task;
+        let (run, step, attempt) = (task.run, task.step.clone(), task.attempt);
+        if !call.acted || call.abandoned && self.seed.one_in(2) {
+            self.note(format_args!("lets go {run} {step} #{attempt}"));
+            return self.deliver(Message::Released { run, step, attempt });
+        }
+        let fails = self.fails(&task);
+        let twice = self.meets(&task, Mishap::ToldTwice) || self.one_in(self.hardship.twice);
         let store = Arc::clone(&self.store);
-        let message = outside::report(&task, &store);
-        self.note(format_args!("reports {} {} #{}", task.run, task.step, task.attempt));
-        self.shard.deliver(message);
+        let message =
+            if fails { outside::failed(&task) } else { self.outside.report(&task, &store) };
+        self.note(format_args!("reports {run} {step} #{attempt}"));
+        if twice && !fails {
+            self.handed.inner().calls.echoes.push(task);
+        }
+        self.deliver(message);
     }
 
-    fn pick(&mut self, count: impl Fn(&Handed) -> usize) -> Option<usize> {
-        let count = count(&self.handed);
-        (count > 0).then(|| self.seed.below(count))
+    /// An answer comes once more.
+    fn echo(&mut self) {
+        let Some(task) = self.handed.inner().calls.echoes.pop() else { return };
+        let store = Arc::clone(&self.store);
+        self.note(format_args!("reports again {} {} #{}", task.run, task.step, task.attempt));
+        let message = self.outside.report(&task, &store);
+        self.deliver(message);
     }
 
     /// The process is gone; what the disk has is all that is left. A new one performs every open run.
-    fn crash(&mut self) {
+    fn crash(&mut self, why: &str) {
         self.crashes += 1;
-        self.note("crash");
+        self.note(why);
         self.disk = self.store.disk();
         self.store = Arc::new(ModelStore::from_disk(self.disk.clone()));
+        let late = std::mem::take(&mut self.handed.inner().calls);
+        for call in late.open.iter().filter(|call| !call.acted) {
+            // A request may still be on its way when its sender is gone; only where that can do no harm can
+            // anybody who looks at the world afterwards do without waiting for it.
+            if call.task.spec.class == aura_core::effect::EffectClass::Idempotent
+                && self.injected.is_none()
+                && self.seed.one_in(2)
+            {
+                self.outside.act(&call.task);
+            }
+        }
         self.handed = Handed::default();
         self.shard = shard(&self.store, &self.handed, self.hardship.slots);
-        for run in self.open_runs() {
+        self.progress = Progress { next: None, busy: false, drained: false, durable: false };
+        self.mail = false;
+        self.told = Told::default();
+        self.starting.retain(|run, _| !self.witness.knows(*run));
+        self.starting.values_mut().for_each(Starting::forgotten);
+        for run in self.witness.open() {
             // Most runs here are too short for a snapshot of their own accord.
             if self.seed.one_in(2) {
                 let History { run, head, .. } = open_history(&*self.store, run)
@@ -251,51 +464,14 @@ impl World {
                 let kept = Wanted { run, head, bytes: 0, size: Arc::default() }.keep(&*self.store);
                 kept.expect("the model store keeps snapshots");
             }
-            self.shard.deliver(Message::Perform { run, reply: Box::new(|_| ()) });
+            let reply = self.reply(run);
+            self.deliver(Message::Perform { run, reply });
         }
     }
 
-    /// A person or program outside does what some run waits for.
-    fn answer_somebody(&mut self, open: &[RunId]) {
-        let index = self.seed.below(open.len());
-        let id = open[index];
-        let Some(run) = self.run(id) else { return };
-        let input = if let Some((step, asked)) = run.approvals.iter().next() {
-            Input::Approval {
-                step: step.clone(),
-                verdict: ApprovalVerdict::Granted,
-                action: Some(asked.action),
-                actor: "world".to_owned(),
-                reason: None,
-            }
-        } else if let Some((_, name)) = run.waits.iter().next() {
-            self.signals += 1;
-            Input::Signal {
-                id: format!("signal-{}", self.signals),
-                name: name.clone(),
-                payload: Data::from(json!({ "answer": 42 })),
-                actor: "world".to_owned(),
-            }
-        } else if let Some((_, task)) = run.in_doubt().next() {
-            let key = task.spec.key;
-            Input::Settle {
-                key,
-                outcome: match self.outside.output_of(key) {
-                    Some(output) => Settlement::Succeeded(Data::from(output)),
-                    None => Settlement::Retry,
-                },
-                actor: "world".to_owned(),
-                reason: Some("looked at the ledger".to_owned()),
-            }
-        } else {
-            return;
-        };
-        self.note(format_args!("answers {id}"));
-        self.shard.deliver(Message::Submit(Submission {
-            run: id,
-            input: Submitted::Input(input),
-            reply: Box::new(|_| ()),
-        }));
+    /// The store, opened anew: what is on the disk, whatever became of the handle.
+    fn reopened(&self) -> Arc<ModelStore> {
+        Arc::new(ModelStore::from_disk(self.store.disk()))
     }
 
     /// Checks what must hold of every history in every world: chains, state hashes, decisions.
@@ -303,21 +479,23 @@ impl World {
     /// # Panics
     /// Something does not hold.
     pub fn check(&self) {
-        let blobs = Arc::new(StoreBlobs(Arc::clone(&self.store)));
-        for row in self.store.runs(&RunQuery::default()).expect("the model store lists runs") {
+        let store = self.reopened();
+        let blobs = Arc::new(StoreBlobs(Arc::clone(&store)));
+        for row in store.runs(&RunQuery::default()).expect("the model store lists runs") {
             let each = &mut |_: &StoredCommit, _: &[aura_core::Event], _: &Run| ();
-            let checked =
-                Verified::check(&*self.store, row.run, Arc::clone(&blobs) as _, true, each);
+            let checked = Verified::check(&*store, row.run, Arc::clone(&blobs) as _, true, each);
             checked.unwrap_or_else(|problem| panic!("{}\n{}", problem.what, self.tail()));
         }
     }
 
     /// Output or failure of each run, by id: what must not depend on what went wrong on the way.
     pub fn results(&self) -> BTreeMap<RunId, Value> {
-        let rows = self.store.runs(&RunQuery::default()).expect("the model store lists runs");
+        let store = self.reopened();
+        let blobs = StoreBlobs(Arc::clone(&store));
+        let rows = store.runs(&RunQuery::default()).expect("the model store lists runs");
+        let of = |run| open_history(&*store, run).ok().flatten().map(|history| history.run);
         rows.into_iter()
-            .filter_map(|row| Some((row.run, self.run(row.run)?)))
-            .map(|(id, run)| (id, parts::result(&run, &StoreBlobs(Arc::clone(&self.store)))))
+            .filter_map(|row| Some((row.run, parts::result(&of(row.run)?, &blobs))))
             .collect()
     }
 
@@ -327,51 +505,20 @@ impl World {
     }
 }
 
+fn broken() -> StoreError {
+    let message = "the disk said that it could not".to_owned();
+    StoreError::Broken { code: Code::StoreUnavailable, message }
+}
+
 fn shard(store: &Arc<ModelStore>, handed: &Handed, slots: usize) -> Shard {
     let ports = ShardPorts {
         store: Arc::clone(store) as Arc<dyn Store>,
         committer: Box::new(handed.clone()),
         performer: Box::new(handed.clone()),
-        snapshots: Box::new(StoreSnapshots(Arc::clone(store))),
         fetcher: Box::new(handed.clone()),
+        snapshots: Box::new(StoreSnapshots(Arc::clone(store))),
         cache: Arc::new(BlobCache::default()),
         slots,
     };
     Shard::new(ports).expect("the model store has a salt")
-}
-
-/// What a run of a flow starts with, in a world.
-///
-/// # Panics
-/// The flow does not load.
-pub fn start_of(name: u64, source: &str, input: Value, salt: Hash) -> StartRun {
-    let bundle = Bundle { source: source.to_owned(), tools: tools() };
-    let flow = compile(&bundle).unwrap_or_else(|problem| panic!("{}\n{source}", problem.what));
-    let bytes = Bytes::from(canonical::to_vec(&json!(bundle)));
-    let started = RunStarted {
-        flow: FlowPin {
-            name: flow.name.clone(),
-            version: flow.version.clone(),
-            hash: flow.hash,
-            bundle: blob_address(salt, &bytes),
-        },
-        input: Data::from(input),
-        wide_numbers: Vec::new(),
-        key: None,
-        labels: BTreeMap::new(),
-        seed: Hash::of(&name.to_be_bytes()),
-        salt: Hash::of(b"salt"),
-        flags: aura_graph::flags::CURRENT.to_vec(),
-        permissions: Permissions::default(),
-        vars: BTreeMap::new(),
-        actor: "world".to_owned(),
-        state: Hash::ZERO,
-        deadline: None,
-    };
-    StartRun { started, bundle: bytes, flow: Arc::new(flow), perform: true }
-}
-
-/// A failure that a scripted tool gives.
-fn scripted_failure(code: Code) -> Failure {
-    Failure::certain(code, "as scripted")
 }

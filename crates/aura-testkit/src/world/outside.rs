@@ -1,6 +1,6 @@
 //! The tools of a world, and its ledger of what they did outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aura_core::canonical;
@@ -8,6 +8,7 @@ use aura_core::data::{Data, blob_address};
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::input::Outcome;
 use aura_core::limits;
 use aura_core::ports::{Group, Store};
@@ -17,7 +18,6 @@ use aura_engine::Message;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::scripted_failure;
 use crate::model_store::ModelStore;
 
 /// Definitions of the tools of a world: one of each class, one that fails as its arguments say, and `verify`.
@@ -48,16 +48,30 @@ pub fn tools() -> BTreeMap<String, ToolDef> {
 }
 
 /// What happened outside.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outside {
+    /// What tools give that are not those of [`tools`].
+    pub(super) answers: Option<Answers>,
+    made: Vec<Task>,
     /// How often each call with a mark on the world was made, by key.
     calls: BTreeMap<Hash, Mark>,
 }
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// What a call gives, for tools that a world does not know.
+pub(super) type Answers = Arc<dyn Fn(&Task) -> Value + Send + Sync>;
 
 /// The mark of one effect.
 #[derive(Debug)]
 struct Mark {
     class: EffectClass,
+    /// Whose it is.
+    run: RunId,
     /// Effects: for a call that is idempotent by its key, one however often it is sent.
     effects: u32,
     output: Value,
@@ -69,9 +83,38 @@ impl Outside {
         self.calls.iter().map(|(key, mark)| (*key, mark.class, mark.effects))
     }
 
+    /// Every call that was made, in order; one that was made again stands there again.
+    pub fn made(&self) -> impl Iterator<Item = &Task> {
+        self.made.iter()
+    }
+
+    /// Keys of the effects of a run that happened.
+    pub fn keys_of(&self, run: RunId) -> BTreeSet<Hash> {
+        let own = self.calls.iter().filter(|(_, mark)| mark.run == run && mark.effects > 0);
+        own.map(|(key, _)| *key).collect()
+    }
+
     /// What the effect of this key gave, if it happened.
     pub fn output_of(&self, key: Hash) -> Option<Value> {
         self.calls.get(&key).map(|mark| mark.output.clone())
+    }
+
+    /// What a call tells when it is over.
+    pub(super) fn report(&self, task: &Task, store: &Arc<ModelStore>) -> Message {
+        let result = match scripted(task) {
+            Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
+            None => succeeded(self.output(task), store),
+        };
+        outcome(task, result)
+    }
+
+    /// A call is made, whatever it does.
+    pub(super) fn note(&mut self, task: &Task) {
+        self.made.push(task.clone());
+    }
+
+    fn output(&self, task: &Task) -> Value {
+        self.answers.as_ref().map_or_else(|| output(task), |answers| answers(task))
     }
 
     pub(super) fn act(&mut self, task: &Task) {
@@ -79,20 +122,23 @@ impl Outside {
         if class.abandonable() || scripted(task).is_some_and(|failure| failure.certain) {
             return;
         }
-        let output = output(task);
-        let mark = self.calls.entry(task.spec.key).or_insert(Mark { class, effects: 0, output });
+        let output = self.output(task);
+        let run = task.run;
+        let mark =
+            self.calls.entry(task.spec.key).or_insert(Mark { class, run, effects: 0, output });
         if class == EffectClass::Irreversible || mark.effects == 0 {
             mark.effects += 1;
         }
     }
 }
 
-/// What a call tells when it is over.
-pub(super) fn report(task: &Task, store: &Arc<ModelStore>) -> Message {
-    let result = match scripted(task) {
-        Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
-        None => succeeded(output(task), store),
-    };
+/// A call that certainly did nothing.
+pub(super) fn failed(task: &Task) -> Message {
+    let failure = Failure::certain(Code::Unavailable, "as injected");
+    outcome(task, TaskResult::Failed { failure, retry_after_ms: None })
+}
+
+fn outcome(task: &Task, result: TaskResult) -> Message {
     let outcome =
         Outcome { step: task.step.clone(), attempt: task.attempt, call: task.spec.call, result };
     Message::Outcome { run: task.run, outcome, value: None }
@@ -125,7 +171,7 @@ fn scripted(task: &Task) -> Option<Failure> {
         return None;
     }
     let code: Code = script["code"].as_str()?.parse().ok()?;
-    let mut failure = scripted_failure(code);
+    let mut failure = Failure::certain(code, "as scripted");
     failure.certain = script["certain"].as_bool().unwrap_or(true);
     Some(failure)
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aura_core::data::BlobRef;
-use aura_core::ports::{BlobError, Store, StoreError};
+use aura_core::ports::{BlobError, Group, Store, StoreError};
 use aura_core::task::Task;
 use aura_core::{Data, RunId, StepPath};
 use aura_engine::{Committer, Fetcher, Message, Performer, Snapshots, Unit, Wanted};
@@ -13,6 +13,7 @@ use aura_graph::expr::BlobLookup;
 use aura_graph::state::Phase;
 use serde_json::{Value, json};
 
+use super::calls::Calls;
 use crate::model_store::ModelStore;
 
 /// Groups, tasks and questions that a shard handed out.
@@ -20,84 +21,84 @@ use crate::model_store::ModelStore;
 pub(super) struct Handed(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    units: VecDeque<Unit>,
+pub(super) struct Inner {
+    pub(super) units: VecDeque<Unit>,
+    /// Units whose fate the shard has not been told, in order.
+    pub(super) untold: VecDeque<(u64, Result<(), StoreError>)>,
+    pub(super) calls: Calls,
+    pub(super) blobs: VecDeque<Vec<BlobRef>>,
     failed: Option<(u64, StoreError)>,
-    tasks: Vec<Task>,
-    acted: Vec<Task>,
-    blobs: VecDeque<Vec<BlobRef>>,
+    /// Where a shard that is alone with its commits appends them itself, if it may in this step.
+    pub(super) at_once: Option<Arc<ModelStore>>,
+    /// What it appended so.
+    pub(super) appended: Vec<Group>,
 }
 
 impl Handed {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(super) fn is_empty(&self) -> bool {
-        let inner = self.inner();
-        inner.units.is_empty()
-            && inner.tasks.is_empty()
-            && inner.acted.is_empty()
-            && inner.blobs.is_empty()
-    }
-
-    pub(super) fn take_unit(&self) -> Option<Unit> {
-        self.inner().units.pop_front()
-    }
-
-    /// Appends a group, unless it builds on one that failed.
-    pub(super) fn append(&self, store: &ModelStore, unit: &Unit) -> Result<(), StoreError> {
-        if let Some((generation, error)) = &self.inner().failed
-            && unit.generation <= *generation
+impl Inner {
+    /// Appends up to `most` units as one group, as a writer does that finds so many waiting; a unit that builds on
+    /// one that failed is refused. Gives back the group that was tried, and how that went.
+    pub(super) fn append(
+        &mut self,
+        store: &ModelStore,
+        most: usize,
+    ) -> Option<(Group, Result<(), StoreError>)> {
+        let mut group = Group::default();
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(unit) = self.units.pop_front()
         {
-            return Err(error.clone());
+            if let Some((generation, error)) = &self.failed
+                && unit.generation <= *generation
+            {
+                self.untold.push_back((unit.number, Err(error.clone())));
+                continue;
+            }
+            taken.push((unit.number, unit.generation));
+            group.commits.extend(unit.group.commits);
+            group.rows.extend(unit.group.rows);
+            group.blobs.extend(unit.group.blobs);
         }
-        let result = store.append(&unit.group).map(|_| ());
+        let (_, generation) = *taken.last()?;
+        let result = store.append(&group).map(|_| ());
         if let Err(error) = &result {
-            self.inner().failed = Some((unit.generation, error.clone()));
+            self.failed = Some((generation, error.clone()));
         }
-        result
-    }
-
-    pub(super) fn take_blobs(&self) -> Option<Vec<BlobRef>> {
-        self.inner().blobs.pop_front()
-    }
-
-    pub(super) fn unacted(&self) -> Vec<Task> {
-        self.inner().tasks.clone()
-    }
-
-    pub(super) fn acted(&self) -> Vec<Task> {
-        self.inner().acted.clone()
-    }
-
-    pub(super) fn mark_acted(&self, index: usize) -> Task {
-        let mut inner = self.inner();
-        let task = inner.tasks.remove(index);
-        inner.acted.push(task.clone());
-        task
-    }
-
-    pub(super) fn take_acted(&self, index: usize) -> Task {
-        self.inner().acted.remove(index)
+        self.untold.extend(taken.into_iter().map(|(number, _)| (number, result.clone())));
+        Some((group, result))
     }
 }
 
 impl Committer for Handed {
-    fn commit(&mut self, unit: Unit, _alone: bool) -> Option<Result<(), StoreError>> {
-        self.inner().units.push_back(unit);
-        None
+    fn commit(&mut self, unit: Unit, alone: bool) -> Option<Result<(), StoreError>> {
+        let mut inner = self.inner();
+        match inner.at_once.clone().filter(|_| alone) {
+            Some(store) => {
+                let result = store.append(&unit.group).map(|_| ());
+                inner.appended.extend(result.is_ok().then_some(unit.group));
+                Some(result)
+            }
+            None => {
+                inner.units.push_back(unit);
+                None
+            }
+        }
     }
 }
 
 impl Performer for Handed {
     fn perform(&mut self, task: Task) -> Option<Message> {
-        self.inner().tasks.push(task);
+        self.inner().calls.fresh.push(task);
         None
     }
 
-    fn abandon(&mut self, _run: RunId, _step: &StepPath, _attempt: u32) {
-        // What was handed out goes on in the world: an answer that nobody waits for must do no harm.
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+        self.inner().calls.abandon(run, step, attempt);
     }
 }
 
