@@ -123,6 +123,11 @@ impl Counter {
         self.address.to_string()
     }
 
+    /// Draws its delays from this seed on.
+    pub(crate) fn throw(&self, seed: u64) {
+        self.shared.state().dice = Dice::new(seed);
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&self) {
         self.shared.state().ledger = Ledger::default();

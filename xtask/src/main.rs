@@ -65,7 +65,7 @@ enum Command {
     Demo,
     /// Kills the release binary at random moments and looks at what it did to the world.
     Crash {
-        /// Rounds of each of the two variants.
+        /// Rounds, half of them in each of the two variants.
         #[arg(long, value_name = "N", default_value_t = crash::ROUNDS)]
         rounds: u32,
         /// Picks the moments; any if absent.

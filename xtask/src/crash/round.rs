@@ -1,5 +1,6 @@
 //! One round: a run is killed, resumed, perhaps killed again, settled where in doubt, and looked at from all sides.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -24,6 +25,8 @@ pub(super) struct Played {
     moments: Vec<u128>,
     pub(super) kills: u32,
     pub(super) in_doubt: u32,
+    /// Effects that the world knows of and the ledger does not list.
+    pub(super) unlisted: usize,
     /// Calls that were sent again with the key of the first time, and did nothing more.
     repeats: u32,
     pub(super) duplicates: u32,
@@ -52,6 +55,7 @@ impl Played {
 impl Stage {
     /// Plays every flow once.
     pub(super) fn round(&self, dice: &mut Dice) -> anyhow::Result<Vec<Played>> {
+        self.counter.throw(dice.next());
         self.subjects.iter().map(|subject| self.play(subject, dice)).collect()
     }
 
@@ -61,7 +65,7 @@ impl Stage {
         let answer = self.disturb(&aura, subject, dice, &mut played)?;
         let (end, ledger) = (self.end(&answer)?, self.counter.ledger()?);
         compare(subject, (&end, &ledger), &mut played);
-        inspect(&aura, &mut played)?;
+        inspect(&aura, &ledger, &mut played)?;
         if !played.problems.is_empty() {
             let kept = self.keep(subject.name)?;
             played.problems.push(format!("kept in {}", kept.display()));
@@ -78,9 +82,13 @@ impl Stage {
         played: &mut Played,
     ) -> anyhow::Result<Answer> {
         let kills = 1 + u32::try_from(dice.below(KILLS))?;
+        let mut run = None;
         for process in 0..PROCESSES {
-            let args = match run_id(aura)? {
-                Some(run) => ["resume", &run, "--yes", "--json"].map(str::to_owned).to_vec(),
+            if process > 0 && run.is_none() {
+                run = run_id(aura)?;
+            }
+            let args = match &run {
+                Some(run) => ["resume", run, "--yes", "--json"].map(str::to_owned).to_vec(),
                 None => self.run_args(subject),
             };
             let running = aura.start(&args)?;
@@ -112,6 +120,9 @@ impl Stage {
         let ledger = self.counter.ledger()?;
         let listed = aura.call(&["effects", "--in-doubt", "--json"])?.done()?.json()?;
         let entries = listed["effects"].as_array().context("no list of effects")?;
+        if entries.is_empty() {
+            played.problems.push("the run waits, and no effect is listed as in doubt".to_owned());
+        }
         for entry in entries {
             let key = entry["key"].as_str().context("an effect without a key")?;
             played.in_doubt += 1;
@@ -179,14 +190,22 @@ fn compare(subject: &Subject, found: (&End, &Ledger), played: &mut Played) {
     }
 }
 
-/// Lets the binary check its own history and store.
-fn inspect(aura: &Aura, played: &mut Played) -> anyhow::Result<()> {
+/// Lets the binary check its own history and store, and holds its ledger against that of the world.
+fn inspect(aura: &Aura, ledger: &Ledger, played: &mut Played) -> anyhow::Result<()> {
     let run = run_id(aura)?.context("no run")?;
     for args in [["replay", &run, "--verify"].as_slice(), ["store", "check"].as_slice()] {
         let answer = aura.call(args)?;
         if answer.code != Some(DONE) {
             played.problems.push(answer.told());
         }
+    }
+    let listed = aura.call(&["effects", &run, "--limit", "100000", "--json"])?.done()?.json()?;
+    let entries = listed["effects"].as_array().context("no list of effects")?;
+    let keys: BTreeSet<_> = entries.iter().filter_map(|entry| entry["key"].as_str()).collect();
+    let unlisted = ledger.answers.keys().filter(|key| !keys.contains(key.as_str())).count();
+    if unlisted > 0 {
+        played.unlisted = unlisted;
+        played.problems.push(format!("{unlisted} effects happened that the ledger does not list"));
     }
     Ok(())
 }

@@ -58,11 +58,12 @@ impl Stage {
         workspace: &Workspace,
         program: &Path,
         keys: Keys,
-        seed: u64,
+        dir: &Path,
     ) -> anyhow::Result<Self> {
-        let dir = workspace.target.join("crash");
-        clear(&dir)?;
-        let counter = Counter::start(keys, seed)?;
+        clear(dir)?;
+        let dir = dir.to_owned();
+        // Its delays are drawn anew in each round.
+        let counter = Counter::start(keys, 0)?;
         let subjects = vec![steps(workspace, &dir, &counter, keys)?, brief(workspace, &counter)?];
         let program = program.to_owned();
         let mut stage = Self { keys, counter, subjects, program, dir };

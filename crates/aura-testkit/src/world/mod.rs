@@ -194,7 +194,7 @@ impl World {
     fn reply(&self, run: RunId) -> Reply {
         let told = Arc::clone(&self.told);
         Box::new(move |answer| {
-            told.lock().unwrap_or_else(PoisonError::into_inner).push((run, answer))
+            told.lock().unwrap_or_else(PoisonError::into_inner).push((run, answer));
         })
     }
 
@@ -260,7 +260,9 @@ impl World {
         self.handed.inner().at_once = at_once;
         self.progress = self.shard.step(self.now);
         let appended = std::mem::take(&mut self.handed.inner().appended);
-        appended.iter().for_each(|group| self.durable(group));
+        for group in &appended {
+            self.durable(group);
+        }
         self.look();
         if let Some(problem) = self.shard.broken() {
             let what = format!("broken: {}", problem.what);
@@ -361,7 +363,8 @@ impl World {
 
     fn fetch(&mut self) {
         let Some(blobs) = self.handed.inner().blobs.pop_front() else { return };
-        let store = Arc::clone(&self.store);
+        // From the disk: it can be read also when the handle of the log can't be used any more.
+        let store = self.reopened();
         self.deliver(Message::Blobs(StoreBlobs::fetch(&store, blobs)));
     }
 

@@ -77,17 +77,13 @@ impl Inner {
 impl Committer for Handed {
     fn commit(&mut self, unit: Unit, alone: bool) -> Option<Result<(), StoreError>> {
         let mut inner = self.inner();
-        match inner.at_once.clone().filter(|_| alone) {
-            Some(store) => {
-                let result = store.append(&unit.group).map(|_| ());
-                inner.appended.extend(result.is_ok().then_some(unit.group));
-                Some(result)
-            }
-            None => {
-                inner.units.push_back(unit);
-                None
-            }
-        }
+        let Some(store) = inner.at_once.clone().filter(|_| alone) else {
+            inner.units.push_back(unit);
+            return None;
+        };
+        let result = store.append(&unit.group).map(|_| ());
+        inner.appended.extend(result.is_ok().then_some(unit.group));
+        Some(result)
     }
 }
 

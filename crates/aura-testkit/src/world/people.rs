@@ -32,7 +32,7 @@ impl World {
             let Some(run) = self.run(id) else { continue };
             if let Some(input) = self.answer_to(&run) {
                 self.note(format_args!("answers {id}"));
-                self.submit(id, input);
+                self.submit(id, &input);
                 return true;
             }
         }
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    fn submit(&mut self, run: RunId, input: Input) {
+    fn submit(&mut self, run: RunId, input: &Input) {
         let times = if self.one_in(self.hardship.twice) { 2 } else { 1 };
         for _ in 0..times {
             let (input, reply) = (Submitted::Input(input.clone()), self.reply(run));
