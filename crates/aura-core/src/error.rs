@@ -84,6 +84,8 @@ codes! {
     TooManySignals = "TOO_MANY_SIGNALS";
     /// A stream is set aside because deciding it failed.
     RunParked = "RUN_PARKED";
+    /// The run comes from a copy, and nobody said that it may go on.
+    RunRestored = "RUN_RESTORED";
     /// The run's history does not fit this build's behaviour.
     ReplayDiffers = "REPLAY_DIFFERS";
     /// Another process owns the store.

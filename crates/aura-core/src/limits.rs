@@ -90,6 +90,12 @@ limits! {
     SNAPSHOT_BYTES: usize = 64 << 20, "bytes of a snapshot";
     /// Snapshots that wait to be written; while there are more, none is taken.
     SNAPSHOT_QUEUE: usize = 16, "snapshots waiting to be written";
+    /// Milliseconds that a blob is kept although nothing names it (24 hours).
+    ORPHAN_MS: u64 = 86_400_000, "milliseconds a blob is kept that nothing names";
+    /// Blobs looked at in one sweep, in the table and as files each.
+    SWEEP_BLOBS: usize = 1_000_000, "blobs looked at in one sweep";
+    /// Bytes of a line of an export.
+    EXPORT_LINE_BYTES: usize = 256 << 20, "bytes of a line of an export";
     /// Bytes of blobs that a shard keeps for expressions.
     BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
     /// Runs that a shard keeps in memory when they have nothing in work.

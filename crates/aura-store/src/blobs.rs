@@ -1,11 +1,11 @@
 //! Blobs as files beside the store: the address in hexadecimal digits, in a folder named by its first two.
 //!
 //! A file is written beside its place, synced, renamed into it, and its folder is synced, before a put returns.
-//! Nothing is deleted here.
+//! Nothing is deleted here: what nothing names is swept by the store.
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use aura_core::data::{BlobRef, blob_address};
@@ -83,12 +83,21 @@ impl LocalBlobs {
         .await
     }
 
-    /// Makes the name of a file durable that somebody may have renamed into place without living on to sync it.
-    async fn settle(&self, blob: BlobRef) -> Result<(), BlobError> {
-        let folder = folder_of(&self.dir, blob.blob);
+    /// Renews the age of a file that is there, so that it is not swept before it is named, and makes its name
+    /// durable, as whoever renamed it into place may not have lived on to sync it. `false` if it is gone.
+    async fn settle(&self, blob: BlobRef) -> Result<bool, BlobError> {
+        let (folder, path) = (folder_of(&self.dir, blob.blob), path_of(&self.dir, blob.blob));
+        let store = Arc::clone(&self.store);
         aside(move || {
-            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|e| BlobError::Unavailable(e.to_string()))
+            let _turn = store.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+            let renewed = std::fs::File::open(path)
+                .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+                .and_then(|()| std::fs::File::open(folder)?.sync_all());
+            match renewed {
+                Ok(()) => Ok(true),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+                Err(e) => Err(BlobError::Unavailable(e.to_string())),
+            }
         })
         .await
     }
@@ -108,8 +117,7 @@ impl Blobs for LocalBlobs {
         let plain = bytes.clone();
         let blob = aside(move || Ok(blob_address(salt, &plain))).await?;
         // A file that is there but damaged is written again.
-        if self.file(blob).await.is_ok() {
-            self.settle(blob).await?;
+        if self.file(blob).await.is_ok() && self.settle(blob).await? {
             return Ok(blob);
         }
         let packed = aside(move || {

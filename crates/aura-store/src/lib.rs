@@ -31,5 +31,5 @@ mod sqlite;
 
 pub use blobs::LocalBlobs;
 pub use lock::{OwnerInfo, owner};
-pub use open::{Access, Opened, open};
+pub use open::{Access, Opened, create, open};
 pub use sqlite::SqliteStore;

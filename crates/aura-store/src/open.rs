@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aura_core::error::{Code, Problem};
+use aura_core::hash::Hash;
 
 use crate::blobs::LocalBlobs;
 use crate::fault;
@@ -59,6 +60,24 @@ pub fn open(dir: &Path, access: Access) -> Result<Opened, Problem> {
     let store = Arc::new(SqliteStore::open(&dir, lock)?);
     let blobs = Arc::new(LocalBlobs::open(&dir, Arc::clone(&store), access)?);
     Ok(Opened { store, blobs })
+}
+
+/// Makes an empty store in `dir` whose blobs have the addresses of the store with the salt `salt`, so that histories
+/// can be copied into it byte for byte.
+///
+/// # Errors
+/// As [`open`] for an owner; `Conflict` if there is a store already.
+pub fn create(dir: &Path, salt: Hash) -> Result<(), Problem> {
+    let dir = std::path::absolute(dir).map_err(|e| fault::of_io(dir, &e))?;
+    make_dir(&dir)?;
+    let _lock = OwnerLock::take(&dir)?;
+    if SqliteStore::file(&dir).exists() {
+        let what = format!("there is a store in {} already", dir.display());
+        return Err(Problem::new(Code::Conflict, what)
+            .kept("nothing was changed")
+            .next("name a folder that is not there yet"));
+    }
+    SqliteStore::create(&dir, salt)
 }
 
 fn missing(dir: &Path) -> Problem {

@@ -4,9 +4,10 @@
 //! [`Disk`] can be copied at any time and opened again, as after a crash, and appends can be made to fail. It is
 //! not a cache and not a fast store; it has no locks between processes and no damage of its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aura_core::cbor;
 use aura_core::commit::{BadCommit, FORMAT, StoredCommit};
 use aura_core::data::blob_address;
 use aura_core::error::Code;
@@ -14,27 +15,39 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{
-    Appended, Group, Health, Mark, Position, RunQuery, RunRow, Snapshot, Store, StoreError,
-    StoreInfo,
+    Appended, Compacted, Compaction, Ended, Group, Health, Mark, Position, Retention, RunQuery,
+    RunRow, Snapshot, Store, StoreError, StoreInfo,
 };
+use aura_core::time::Millis;
 use bytes::Bytes;
 
 /// Rows that a query without a limit yields.
 const DEFAULT_ROWS: usize = 1_000;
+
+/// Bytes of a commit beside its payload.
+const ROW_BYTES: u64 = 98;
 
 /// Everything that outlives a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     /// What the addresses of blobs are salted with.
     pub salt: Hash,
-    /// The log, in order; the position of a commit is its index plus 1.
+    /// The log, in order.
     pub log: Vec<StoredCommit>,
+    /// The position of each of its commits.
+    pub positions: Vec<Position>,
+    /// The last position that was given out.
+    pub position: Position,
+    /// How often something was removed.
+    pub removals: u64,
     /// Where the commits of each run stand in the log.
     pub streams: BTreeMap<RunId, Vec<usize>>,
     /// The rows.
     pub rows: BTreeMap<RunId, RunRow>,
     /// The last snapshot of each run.
     pub snapshots: BTreeMap<RunId, Snapshot>,
+    /// Blobs of the table that nothing names, and since when that is known.
+    pub orphans: BTreeMap<Hash, Millis>,
     /// Blobs of the store's own table, plain.
     pub table: BTreeMap<Hash, Bytes>,
     /// Blobs beside the store, plain.
@@ -46,9 +59,13 @@ impl Default for Disk {
         Self {
             salt: Hash::of(b"salt of the model store"),
             log: Vec::new(),
+            positions: Vec::new(),
+            position: Position::default(),
+            removals: 0,
             streams: BTreeMap::new(),
             rows: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             table: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -163,13 +180,87 @@ impl Disk {
         for commit in &group.commits {
             self.streams.entry(commit.header.run).or_default().push(self.log.len());
             self.log.push(commit.clone());
+            self.position.0 += 1;
+            self.positions.push(self.position);
         }
         self.rows.extend(group.rows.iter().map(|row| (row.run, row.clone())));
-        self.table.extend(group.blobs.iter().cloned());
+        for (address, bytes) in &group.blobs {
+            self.orphans.remove(address);
+            self.table.insert(*address, bytes.clone());
+        }
     }
 
-    fn position(&self) -> Position {
-        Position(self.log.len() as u64)
+    /// The runs that a compaction removes.
+    fn going(&self, asked: &Compaction) -> Vec<Ended> {
+        if asked.retention == Retention::default() {
+            return Vec::new();
+        }
+        let bytes = |run: &RunId| -> u64 {
+            let places = self.streams.get(run).into_iter().flatten();
+            places.map(|place| self.log[*place].payload.len() as u64 + ROW_BYTES).sum()
+        };
+        let (closed, open): (Vec<_>, Vec<_>) =
+            self.rows.values().partition(|row| row.status.closed());
+        let mut ended: Vec<Ended> = closed
+            .into_iter()
+            .map(|row| Ended {
+                run: row.run,
+                at: row.updated,
+                events: row.events,
+                bytes: bytes(&row.run),
+            })
+            .collect();
+        ended.sort_by_key(|run| std::cmp::Reverse((run.at, run.run)));
+        let open = open.into_iter().map(|row| bytes(&row.run)).sum();
+        let mut going = asked.retention.beyond(&ended, open);
+        going.retain(|run| !asked.spared.contains(&run.run));
+        going
+    }
+
+    fn without(mut self, gone: &BTreeSet<RunId>) -> Self {
+        let log = std::mem::take(&mut self.log).into_iter();
+        let positions = std::mem::take(&mut self.positions);
+        self.streams.clear();
+        for (commit, position) in log.zip(positions) {
+            let run = commit.header.run;
+            if !gone.contains(&run) {
+                self.streams.entry(run).or_default().push(self.log.len());
+                self.log.push(commit);
+                self.positions.push(position);
+            }
+        }
+        self.rows.retain(|run, _| !gone.contains(run));
+        self.snapshots.retain(|run, _| !gone.contains(run));
+        self
+    }
+
+    /// Takes out blobs that nothing has named since `before`; how many, and their bytes. Nobody tells a model the
+    /// time, so that files are as old as time itself.
+    fn sweep(&mut self, before: Millis, at: Millis) -> (u64, u64) {
+        let mut named = Vec::new();
+        for commit in &self.log {
+            cbor::blob_references(&commit.payload, &mut named);
+        }
+        let named: BTreeSet<Hash> = named.into_iter().map(|blob| blob.blob).collect();
+        let (mut blobs, mut bytes) = (0, 0);
+        let mut count = |blob: &Bytes| {
+            blobs += 1;
+            bytes += blob.len() as u64;
+            false
+        };
+        let orphans = &mut self.orphans;
+        orphans.retain(|address, _| !named.contains(address));
+        self.table.retain(|address, blob| {
+            let goes = orphans.get(address).is_some_and(|since| *since < before);
+            !goes || count(blob)
+        });
+        for address in self.table.keys().filter(|address| !named.contains(address)) {
+            orphans.entry(*address).or_insert(at);
+        }
+        if before > Millis(0) {
+            self.files.retain(|address, blob| named.contains(address) || count(blob));
+        }
+        (blobs, bytes)
     }
 
     /// The row of a run; how far one is that goes on, its last commit tells.
@@ -196,7 +287,7 @@ impl Store for ModelStore {
         if let Some((When::After, error)) = failure {
             return Err(state.fail(error));
         }
-        Ok(Appended { position: state.disk.position() })
+        Ok(Appended { position: state.disk.position })
     }
 
     fn read(
@@ -218,9 +309,9 @@ impl Store for ModelStore {
         limit: usize,
     ) -> Result<Vec<(Position, StoredCommit)>, StoreError> {
         let state = self.usable()?;
-        let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let places = (1..).map(Position).zip(&state.disk.log).skip(skip);
-        Ok(places.take(limit).map(|(place, commit)| (place, commit.clone())).collect())
+        let places = state.disk.positions.iter().copied().zip(&state.disk.log);
+        let later = places.skip_while(|(place, _)| *place <= after);
+        Ok(later.take(limit).map(|(place, commit)| (place, commit.clone())).collect())
     }
 
     fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError> {
@@ -269,9 +360,33 @@ impl Store for ModelStore {
             events: disk.rows.values().map(|row| row.events).sum(),
             runs: disk.rows.len() as u64,
             bytes: bytes as u64,
-            position: disk.position(),
+            position: disk.position,
+            removals: disk.removals,
             engine: BTreeMap::from([("name".to_owned(), "model".to_owned())]),
         })
+    }
+
+    fn compact(&self, asked: &Compaction) -> Result<Compacted, StoreError> {
+        let mut state = self.usable()?;
+        let mut disk = state.disk.clone();
+        let going = disk.going(asked);
+        let mut done = Compacted {
+            runs: going.len() as u64,
+            events: going.iter().map(|run| run.events).sum(),
+            blobs: 0,
+            bytes: going.iter().map(|run| run.bytes).sum(),
+        };
+        disk = disk.without(&going.into_iter().map(|run| run.run).collect());
+        if let Some(before) = asked.orphans_before {
+            let (blobs, bytes) = disk.sweep(before, asked.at);
+            done.blobs = blobs;
+            done.bytes += bytes;
+        }
+        if !asked.dry_run {
+            disk.removals += u64::from(done != Compacted::default());
+            state.disk = disk;
+        }
+        Ok(done)
     }
 
     fn check(&self) -> Result<Health, StoreError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
-use aura_core::ports::{Blobs, Store};
+use aura_core::ports::{Blobs, Compacted, Compaction, Store};
 use aura_store::{Access, Opened};
 
 use crate::context::Context;
@@ -131,12 +131,27 @@ impl Door {
         }
     }
 
+    /// Removes what is not wanted any more; `None` if the owner left.
+    pub(crate) fn compact(&mut self, asked: &Compaction) -> Result<Option<Compacted>, Problem> {
+        match self {
+            Self::Own(owner) => owner.desk().compact(asked).map(Some),
+            Self::Ask(asking) => {
+                match asking.client.ask(&Request::Compact { asked: Box::new(asked.clone()) }) {
+                    Told::Compacted(done) => Ok(Some(done)),
+                    Told::Refused(problem) => Err(problem),
+                    Told::Gone => Ok(None),
+                    Told::Here | Told::Done(_) => Err(another()),
+                }
+            }
+        }
+    }
+
     /// What keeps a run from going on, if anything does.
     pub(crate) fn look(&mut self, run: RunId) -> Look {
         match self {
             Self::Own(owner) => owner.desk().trouble(run).map_or(Look::Well, Look::Trouble),
             Self::Ask(asking) => match asking.client.ask(&Request::Look { run }) {
-                Told::Here | Told::Done(_) => Look::Well,
+                Told::Here | Told::Done(_) | Told::Compacted(_) => Look::Well,
                 Told::Refused(problem) => Look::Trouble(problem),
                 Told::Gone => Look::Gone,
             },
@@ -161,7 +176,11 @@ impl Asking {
             Told::Done(taken) => Ok(Some(taken)),
             Told::Refused(problem) => Err(problem),
             Told::Gone => Ok(None),
-            Told::Here => Err(Problem::new(Code::Internal, "the owner answered something else")),
+            Told::Here | Told::Compacted(_) => Err(another()),
         }
     }
+}
+
+fn another() -> Problem {
+    Problem::new(Code::Internal, "the owner answered something else")
 }

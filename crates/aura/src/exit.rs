@@ -53,6 +53,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::AmbiguousId
         | Code::RunClosed
         | Code::NotWaiting
+        | Code::RunRestored
         | Code::KeyConflict
         | Code::TooManySignals
         | Code::ApprovalMismatch => Exit::Usage,

@@ -4,6 +4,7 @@
 //! where concrete types meet is in `wire.rs`; everything that is printed goes through `output.rs`.
 
 mod answering;
+mod archive;
 mod background;
 mod blobs;
 mod cli;

@@ -1,6 +1,7 @@
 //! Owning the store: the engine, the socket, and the trees of runs that this process performs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use aura_core::error::Problem;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
-use aura_core::ports::{Mark, RunQuery, Store};
+use aura_core::ports::{Compacted, Compaction, Mark, RunQuery, Store};
 use aura_engine::{Accepted, Catalog, Engine, Handle};
 use aura_store::{Access, Opened};
 use tokio::runtime::Runtime;
 
+use crate::archive::restored;
 use crate::context::Context;
 use crate::order::Order;
 use crate::socket::protocol::{Answer, Ask, Request, Taken};
@@ -38,6 +40,8 @@ pub(crate) struct Desk {
     handle: Handle,
     catalog: Catalog,
     salt: Hash,
+    store: Arc<dyn Store>,
+    dir: PathBuf,
     /// Runs that this process performs, and whether nobody watches them.
     trees: Mutex<BTreeMap<RunId, bool>>,
     /// Requests from outside that are being answered.
@@ -60,6 +64,8 @@ impl Owner {
             handle: engine.handle().clone(),
             catalog,
             salt: opened.store.salt(),
+            store: Arc::clone(&opened.store) as _,
+            dir: context.dir.clone(),
             trees: Mutex::default(),
             busy: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -137,6 +143,7 @@ impl Desk {
         let mut accepted = self.handle.start(run, start)?;
         if accepted.already && !accepted.status.closed() {
             // A keyed run that was there before, and that perhaps nobody performs.
+            self.may_perform(run)?;
             accepted = Accepted { already: true, ..self.handle.perform(run)? };
         }
         self.adopt(run, detached);
@@ -145,6 +152,7 @@ impl Desk {
 
     /// Performs a run that exists.
     pub(crate) fn perform(&self, run: RunId, detached: bool) -> Result<Taken, Problem> {
+        self.may_perform(run)?;
         let accepted = self.handle.perform(run)?;
         self.adopt(run, detached);
         Ok(Taken { accepted, performed: true })
@@ -162,6 +170,15 @@ impl Desk {
     pub(crate) fn input(&self, run: RunId, ask: Ask) -> Result<Taken, Problem> {
         let accepted = self.handle.submit(run, ask.into())?;
         Ok(Taken { accepted, performed: self.trees().contains_key(&run) })
+    }
+
+    fn may_perform(&self, run: RunId) -> Result<(), Problem> {
+        restored::refusal(&self.dir, run)?.map_or(Ok(()), Err)
+    }
+
+    /// Removes what is not wanted any more.
+    pub(crate) fn compact(&self, asked: &Compaction) -> Result<Compacted, Problem> {
+        self.store.compact(asked).map_err(|e| crate::resolve::unreadable(&e))
     }
 
     /// What keeps a run from going on, if anything does.
@@ -189,6 +206,10 @@ impl Desk {
                 None => Answer::Here,
             },
             Request::Input { run, ask } => self.input(run, ask).into(),
+            Request::Compact { asked } => match self.compact(&asked) {
+                Ok(done) => Answer::Compacted(done),
+                Err(problem) => Answer::from(Err(problem)),
+            },
         }
     }
 

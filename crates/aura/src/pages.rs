@@ -54,6 +54,7 @@ pages! {
     KeyConflict = "KEY_CONFLICT",
     TooManySignals = "TOO_MANY_SIGNALS",
     RunParked = "RUN_PARKED",
+    RunRestored = "RUN_RESTORED",
     ReplayDiffers = "REPLAY_DIFFERS",
     StoreOwned = "STORE_OWNED",
     StoreNewer = "STORE_NEWER",

@@ -3,12 +3,14 @@
 mod activity;
 mod blobs;
 mod clock;
+mod compaction;
 mod secrets;
 mod store;
 
 pub use activity::{Activity, Call, Failed, Heart};
 pub use blobs::{BlobError, Blobs};
 pub use clock::Clock;
+pub use compaction::{Compacted, Compaction, Ended, Retention};
 pub use secrets::Secrets;
 pub use store::{
     Appended, Group, Health, Mark, Position, RunQuery, RunRow, RunStatus, Snapshot, Store,

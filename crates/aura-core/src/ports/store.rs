@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::compaction::{Compacted, Compaction};
 use crate::commit::StoredCommit;
 use crate::error::Code;
 use crate::hash::Hash;
@@ -230,6 +231,8 @@ pub struct StoreInfo {
     pub bytes: u64,
     /// The place of the last commit.
     pub position: Position,
+    /// How often something was removed.
+    pub removals: u64,
     /// Facts of the back end, name and value: version, compile options, journal mode.
     pub engine: BTreeMap<String, String>,
 }
@@ -280,6 +283,10 @@ pub trait Store: Send + Sync {
 
     /// What the store tells about itself.
     fn info(&self) -> Result<StoreInfo, StoreError>;
+
+    /// Removes whole runs that ended, and blobs that nothing names; or only tells what it would remove. Appends go
+    /// on meanwhile. A run that is gone is as if it had never been; positions are not given out again.
+    fn compact(&self, asked: &Compaction) -> Result<Compacted, StoreError>;
 
     /// Looks at everything: pages, chains, blobs.
     fn check(&self) -> Result<Health, StoreError>;

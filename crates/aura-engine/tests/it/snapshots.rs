@@ -9,8 +9,8 @@ use aura_core::commit::StoredCommit;
 use aura_core::data::BlobRef;
 use aura_core::hash::Hash;
 use aura_core::ports::{
-    Appended, BlobError, Blobs, Clock, Group, Health, Position, RunQuery, RunRow, RunStatus,
-    Secrets, Snapshot, Store, StoreError, StoreInfo,
+    Appended, BlobError, Blobs, Clock, Compacted, Compaction, Group, Health, Position, RunQuery,
+    RunRow, RunStatus, Secrets, Snapshot, Store, StoreError, StoreInfo,
 };
 use aura_core::{Data, Millis, RunId, canonical, limits};
 use aura_engine::{Catalog, Engine, History, Options, Ports, StartRun, compile, open_history};
@@ -69,6 +69,10 @@ impl Store for Counting {
 
     fn info(&self) -> Result<StoreInfo, StoreError> {
         self.inner.info()
+    }
+
+    fn compact(&self, asked: &Compaction) -> Result<Compacted, StoreError> {
+        self.inner.compact(asked)
     }
 
     fn check(&self) -> Result<Health, StoreError> {

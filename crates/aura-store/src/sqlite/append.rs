@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::checkpoint::Checkpointer;
-use super::{Verdict, rows};
+use super::{Verdict, migrate, rows};
 use crate::fault::{self, Consequence, broken};
 use crate::pack;
 
@@ -58,11 +58,11 @@ pub(super) fn prepare(group: &Group, salt: Hash) -> Result<Packed, StoreError> {
 
 /// The one connection that writes, and what it knows without looking.
 pub(super) struct Writer {
-    conn: Connection,
+    pub(super) conn: Connection,
     /// Runs by id. Emptied whenever a group fails, as it is changed while the group is written.
     known: HashMap<RunId, Known>,
     last: i64,
-    checkpointer: Checkpointer,
+    pub(super) checkpointer: Checkpointer,
     verdict: Verdict,
 }
 
@@ -93,9 +93,12 @@ impl Writer {
         file: &Path,
         verdict: &Verdict,
     ) -> Result<Self, Problem> {
-        let last = conn
+        let last: i64 = conn
             .query_row("SELECT COALESCE(MAX(position), 0) FROM commits", [], |row| row.get(0))
             .map_err(|e| fault::of_open(file, &e))?;
+        // Those that were given out and removed since are not given out again.
+        let given = migrate::fact::<8>(&conn, file, "position")?.map_or(0, i64::from_be_bytes);
+        let last = given.max(last);
         let checkpointer = Checkpointer::start(&mut conn, file, verdict)?;
         let verdict = Verdict::clone(verdict);
         Ok(Self { conn, known: HashMap::new(), last, checkpointer, verdict })
@@ -134,6 +137,11 @@ impl Writer {
                 Err(self.give_up(broken(code, format!("the store failed while writing: {error}"))))
             }
         }
+    }
+
+    /// Looks up the runs again, as some may be gone.
+    pub(super) fn forget_known(&mut self) {
+        self.known.clear();
     }
 
     /// Does something else in a transaction of its own, between two groups.
@@ -186,7 +194,9 @@ impl Writer {
     fn write(&mut self, group: &Group, packed: &Packed) -> Result<(), Stop> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for (address, size, bytes) in packed {
-            let sql = "INSERT OR IGNORE INTO blobs (address, size, bytes) VALUES (?1, ?2, ?3)";
+            let sql = "INSERT INTO blobs (address, size, bytes) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (address) DO UPDATE SET orphan_since = NULL
+                       WHERE orphan_since IS NOT NULL";
             self.conn.prepare_cached(sql)?.execute((&address.0[..], size, bytes))?;
         }
         let rows: HashMap<RunId, &RunRow> = group.rows.iter().map(|row| (row.run, row)).collect();

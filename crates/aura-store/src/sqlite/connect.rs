@@ -34,7 +34,7 @@ const APPLICATION_ID_AT: usize = 68;
 pub(super) fn owner(file: &Path) -> Result<(Connection, Facts), Problem> {
     match File::open(file) {
         Ok(found) => inspect(file, found)?,
-        Err(e) if e.kind() == ErrorKind::NotFound => create(file)?,
+        Err(e) if e.kind() == ErrorKind::NotFound => create(file, new_salt(file)?)?,
         Err(e) => return Err(fault::of_io(file, &e)),
     }
     sync_log(file)?;
@@ -152,9 +152,16 @@ fn inspect(file: &Path, found: File) -> Result<(), Problem> {
     Ok(())
 }
 
+fn new_salt(file: &Path) -> Result<Hash, Problem> {
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt)
+        .map_err(|e| fault::told(Code::StoreUnavailable, file, &format!("no randomness: {e}")))?;
+    Ok(Hash(salt))
+}
+
 /// Makes the file beside its place and renames it there, so that a file in its place is always a whole store and
 /// an empty one is known to be damaged.
-fn create(file: &Path) -> Result<(), Problem> {
+pub(super) fn create(file: &Path, salt: Hash) -> Result<(), Problem> {
     if log_file(file).exists() {
         let why = "it is missing, but its write-ahead log is there";
         return Err(fault::told(Code::StoreCorrupt, file, why));
@@ -167,10 +174,7 @@ fn create(file: &Path) -> Result<(), Problem> {
             _ => {}
         }
     }
-    let mut salt = [0; 32];
-    getrandom::fill(&mut salt)
-        .map_err(|e| fault::told(Code::StoreUnavailable, file, &format!("no randomness: {e}")))?;
-    build(&new, Hash(salt)).map_err(|e| fault::of_open(file, &e))?;
+    build(&new, salt).map_err(|e| fault::of_open(file, &e))?;
     File::open(&new).and_then(|new| new.sync_all()).map_err(of_io)?;
     let folder = file.parent().unwrap_or(file);
     // Before the rename, so that a file in its place can't be lost with its folder.

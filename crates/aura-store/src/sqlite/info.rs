@@ -28,6 +28,8 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let removals: i64 =
+        conn.query_row("SELECT COALESCE(MAX(number), 0) FROM removals", [], |row| row.get(0))?;
     let file = SqliteStore::file(dir);
     let bytes =
         length(&file) + length(&connect::log_file(&file)) + folder_length(&LocalBlobs::dir(dir));
@@ -41,6 +43,7 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
         runs: runs.cast_unsigned(),
         bytes,
         position: Position(position.cast_unsigned()),
+        removals: removals.cast_unsigned(),
         engine: engine(conn)?,
     })
 }

@@ -14,9 +14,10 @@ pub(super) const APPLICATION_ID: u32 = 0x4175_7261;
 
 /// Changes of the tables, in order; the number of those that a file has is its `user_version`. A change that is
 /// out in the world is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_snapshots.sql"),
+    include_str!("../../migrations/sqlite/0003_removals.sql"),
 ];
 
 /// Version of the tables that this build works with.
@@ -91,7 +92,7 @@ fn facts_of_format(conn: &Connection, file: &Path) -> Result<Facts, Problem> {
     Ok(Facts { format, salt: Hash(salt) })
 }
 
-fn fact<const N: usize>(
+pub(super) fn fact<const N: usize>(
     conn: &Connection,
     file: &Path,
     name: &str,

@@ -7,6 +7,7 @@
 mod append;
 mod check;
 mod checkpoint;
+mod compact;
 mod connect;
 mod info;
 mod migrate;
@@ -14,6 +15,7 @@ mod read;
 mod readers;
 mod rows;
 mod snapshots;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,7 +25,8 @@ use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{
-    Appended, Group, Health, Position, RunQuery, RunRow, Snapshot, Store, StoreError, StoreInfo,
+    Appended, Compacted, Compaction, Group, Health, Position, RunQuery, RunRow, Snapshot, Store,
+    StoreError, StoreInfo,
 };
 use bytes::Bytes;
 
@@ -54,6 +57,8 @@ pub struct SqliteStore {
     verdict: Verdict,
     dir: PathBuf,
     facts: migrate::Facts,
+    /// Held while a blob's file is removed, and while a put renews its age.
+    pub(crate) sweeping: Mutex<()>,
     lock: Option<OwnerLock>,
 }
 
@@ -76,7 +81,20 @@ impl SqliteStore {
             (None, migrate::facts(&conn, &file)?)
         };
         let dir = dir.to_owned();
-        Ok(Self { readers: Readers::new(file), writer, verdict, dir, facts, lock })
+        Ok(Self {
+            readers: Readers::new(file),
+            writer,
+            verdict,
+            dir,
+            facts,
+            sweeping: Mutex::default(),
+            lock,
+        })
+    }
+
+    /// Makes an empty store whose blobs have the addresses of another's.
+    pub(crate) fn create(dir: &Path, salt: Hash) -> Result<(), Problem> {
+        connect::create(&Self::file(dir), salt)
     }
 
     /// Records where this owner listens, for [`crate::owner`]; `None` when it stops to.
@@ -178,6 +196,11 @@ impl Store for SqliteStore {
             info.engine.insert("synchronous".to_owned(), writer.synchronous()?);
         }
         Ok(info)
+    }
+
+    fn compact(&self, asked: &Compaction) -> Result<Compacted, StoreError> {
+        self.usable()?;
+        compact::compact(self, self.writing()?, asked)
     }
 
     fn check(&self) -> Result<Health, StoreError> {

@@ -63,6 +63,11 @@ macro_rules! store_conformance {
                 the_latest_snapshot_is_kept
                 a_snapshot_of_no_run_is_not_kept
                 too_large_a_snapshot_is_refused
+                runs_beyond_a_limit_go_whole
+                a_dry_run_removes_nothing
+                a_removed_run_may_come_again
+                positions_are_given_out_once
+                only_blobs_that_nothing_names_are_swept
                 info_counts
                 a_sound_store_has_no_faults
                 readers_go_on_while_a_writer_appends

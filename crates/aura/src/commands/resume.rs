@@ -2,16 +2,23 @@
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
+use aura_core::ports::Store;
+use aura_engine::open_history;
 use serde_json::{Value, json};
 
+use crate::archive::restored;
+use crate::commands::why;
 use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
 use crate::follow::End;
-use crate::output::Tone;
+use crate::output::{Tone, local_time};
 use crate::performing::{Session, Shown, unfinished};
 use crate::socket::protocol::Ask;
 use crate::{report, resolve};
+
+/// Runs of a copy that are told about one by one.
+const TOLD: usize = 100;
 
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +28,8 @@ made again, or waits for a person ('aura effects --in-doubt').
 
 Examples:
   aura resume 0198c2d1
-  aura resume --all --yes")]
+  aura resume --all --yes
+  aura resume --all --restored   # after 'aura store restore'")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN", required_unless_present = "all")]
@@ -32,6 +40,9 @@ pub(crate) struct Args {
     /// Grant every approval that is asked for; that is recorded.
     #[arg(long)]
     yes: bool,
+    /// Go on with runs of a restored backup or an import, although what they did since is not known here.
+    #[arg(long)]
+    restored: bool,
 }
 
 /// Does it.
@@ -39,12 +50,52 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     // Looked up first, so that a mistyped id neither makes a store nor takes its lock.
     let store = context.reader()?.store;
     let one = args.run.map(|prefix| resolve::run(&*store, &prefix)).transpose()?;
+    since_the_copy(context, &*store, one.as_ref().map(|row| row.run), args.restored)?;
     drop(store);
     let session = Session::new(context, Door::open(context, true)?, args.yes)?;
     session.through(|session| match one {
         Some(row) => one_run(context, session, row.run),
         None => all_runs(context, session),
     })
+}
+
+/// Lists what runs that come from a copy may have done since, unless somebody has seen it.
+fn since_the_copy(
+    context: &Context,
+    store: &dyn Store,
+    one: Option<RunId>,
+    restored: bool,
+) -> Result<(), Problem> {
+    let mut marked = restored::all(&context.dir)?;
+    marked.retain(|run, _| one.is_none_or(|one| one == *run));
+    let runs: Vec<RunId> = marked.keys().copied().collect();
+    if restored {
+        return restored::clear(&context.dir, &runs);
+    }
+    let Some(first) = runs.first() else { return Ok(()) };
+    for (run, taken) in marked.iter().take(TOLD) {
+        let Some(history) = open_history(store, *run)? else { continue };
+        let taken = local_time(*taken);
+        context.out.note(format_args!("run {run}, as it was at {taken}:"));
+        for line in why::lines(&history.run) {
+            context.out.note(format_args!("  {line}"));
+        }
+        context.out.note("  everything after that may have happened since");
+    }
+    let what = format!("{} of a copy; what they did since is not known here", many(runs.len()));
+    let target = one.map_or_else(|| "--all".to_owned(), |run| run.to_string());
+    let problem = Problem::new(Code::RunRestored, what)
+        .kept(format!("nothing was performed; the first is run {first}"));
+    Err(problem.next(format!(
+        "look whether it happened, and whether they still run where the copy was taken; then: aura resume {target} --restored"
+    )))
+}
+
+fn many(count: usize) -> String {
+    match count {
+        1 => "the run is one".to_owned(),
+        _ => format!("{count} runs are ones"),
+    }
 }
 
 fn one_run(

@@ -1,4 +1,8 @@
-//! `aura store`: a look at the store.
+//! `aura store`: a look at the store, and keeping it.
+
+mod backup;
+mod compact;
+mod transfer;
 
 use aura_core::error::Problem;
 use aura_core::ports::{Health, Store};
@@ -15,7 +19,10 @@ use crate::resolve;
 #[command(after_help = "\
 Examples:
   aura store info
-  aura store check && echo whole")]
+  aura store check && echo whole
+  aura store compact --older-than 30d --dry-run
+  aura store backup /backup/aura-monday
+  aura store export -o all.ndjson")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +37,20 @@ enum Command {
     ///
     /// The exit code is 0 if all is well, 4 if the store itself is damaged, and 1 if single runs or blobs are.
     Check,
+    /// Remove runs that ended long ago, and blobs that nothing names.
+    ///
+    /// Nothing is removed unless a limit says so, and nothing at all happens by itself.
+    Compact(compact::Args),
+    /// Remove blobs that nothing has named for 24 hours.
+    Sweep(compact::SweepArgs),
+    /// Copy the store into a new folder while it is in use.
+    Backup(backup::BackupArgs),
+    /// Make a store of a backup, in a new data directory.
+    Restore(backup::RestoreArgs),
+    /// Write histories to a file, one JSON object a line.
+    Export(transfer::ExportArgs),
+    /// Read histories that were exported.
+    Import(transfer::ImportArgs),
 }
 
 /// Does it.
@@ -37,6 +58,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     match args.command {
         Command::Info => info(context),
         Command::Check => check(context),
+        Command::Compact(args) => compact::compact(context, &args),
+        Command::Sweep(args) => compact::sweep(context, &args),
+        Command::Backup(args) => backup::backup(context, &args),
+        Command::Restore(args) => backup::restore(context, &args),
+        Command::Export(args) => transfer::export(context, &args),
+        Command::Import(args) => transfer::import(context, &args),
     }
 }
 
@@ -59,6 +86,7 @@ fn info(context: &Context) -> Result<Exit, Problem> {
     row("runs", info.runs.to_string());
     row("commits", info.commits.to_string());
     row("events", info.events.to_string());
+    row("removals", info.removals.to_string());
     let format = info.format;
     row("format", format!("{format} (tables {})", info.schema));
     let owner = owner.map_or_else(|| "nobody".to_owned(), |owner| format!("process {}", owner.pid));

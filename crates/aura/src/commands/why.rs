@@ -101,6 +101,12 @@ fn print(context: &Context, run: &Run, found: &[Reason], now: Millis) {
     }
 }
 
+/// What a run waits for, a line each.
+pub(crate) fn lines(run: &Run) -> Vec<String> {
+    let found = reasons(run, None, run.at);
+    found.into_iter().take(TOLD).map(|reason| reason.what).collect()
+}
+
 /// Everything that a run waits for; what needs a person comes first.
 fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
     if run.closed() {

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use aura_core::error::{Code, Problem};
 use aura_core::limits;
+use aura_core::ports::Compacted;
 use aura_engine::Accepted;
 
 use super::protocol::{Answer, Request, Taken};
 
 /// How long an answer may take. An owner whose store has no room tells so at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a compaction may take: it reads and rewrites the store.
+const LONG_PATIENCE: Duration = Duration::from_hours(1);
 
 /// A connection to the owner.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) enum Told {
     Here,
     /// It is durable.
     Done(Taken),
+    /// It is removed.
+    Compacted(Compacted),
     /// It is refused.
     Refused(Problem),
     /// The owner is gone, or about to go. A request that was under way may have been taken.
@@ -51,6 +57,11 @@ impl Client {
                 return Told::Refused(Problem::new(Code::LimitExceeded, what));
             }
         };
+        let long = matches!(request, Request::Compact { .. });
+        let patience = if long { LONG_PATIENCE } else { PATIENCE };
+        if self.stream.get_mut().set_read_timeout(Some(patience)).is_err() {
+            return Told::Gone;
+        }
         if self.stream.get_mut().write_all(line.as_bytes()).is_err() {
             return Told::Gone;
         }
@@ -70,6 +81,7 @@ fn read(line: &str) -> Told {
             let accepted = Accepted { run, events, status, already };
             Told::Done(Taken { accepted, performed })
         }
+        Ok(Answer::Compacted(done)) => Told::Compacted(done),
         Ok(Answer::Refused { code, what, kept, next }) => {
             Told::Refused(Problem { code, what, kept, next })
         }

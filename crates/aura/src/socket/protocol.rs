@@ -7,7 +7,7 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::path::StepPath;
-use aura_core::ports::RunStatus;
+use aura_core::ports::{Compacted, Compaction, RunStatus};
 use aura_engine::Accepted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +45,11 @@ pub(crate) enum Request {
         run: RunId,
         /// The input.
         ask: Ask,
+    },
+    /// Remove what is not wanted any more.
+    Compact {
+        /// What.
+        asked: Box<Compaction>,
     },
 }
 
@@ -148,6 +153,8 @@ pub(crate) enum Answer {
         /// Whether the owner performs the run.
         performed: bool,
     },
+    /// It is removed.
+    Compacted(Compacted),
     /// It is refused.
     Refused {
         /// The category.

@@ -7,6 +7,7 @@ mod faults;
 mod flows;
 mod heartbeat;
 mod help;
+mod keeping;
 mod large;
 mod pausing;
 mod people;

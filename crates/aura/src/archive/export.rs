@@ -1,0 +1,82 @@
+//! Writing histories as lines of JSON.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use aura_core::cbor;
+use aura_core::commit::StoredCommit;
+use aura_core::error::{Code, Problem};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::ports::{Clock, Store};
+use aura_engine::read_all;
+use aura_store::Opened;
+use tokio::runtime::Runtime;
+
+use super::lines::{BlobLine, CommitLine, End, Head, Line};
+use super::{Copied, find};
+use crate::resolve;
+use crate::wire::SystemClock;
+
+struct Export<'a> {
+    opened: &'a Opened,
+    runtime: &'a Runtime,
+    out: &'a mut dyn Write,
+    blobs: BTreeSet<Hash>,
+    done: Copied,
+}
+
+/// Writes the histories of `runs`, with the blobs that they name.
+pub(crate) fn write(
+    opened: &Opened,
+    runtime: &Runtime,
+    runs: &[RunId],
+    out: &mut dyn Write,
+) -> Result<Copied, Problem> {
+    let info = opened.store.info().map_err(|e| resolve::unreadable(&e))?;
+    let mut export =
+        Export { opened, runtime, out, blobs: BTreeSet::new(), done: Copied::default() };
+    export.line(&Line::Aura(Head {
+        format: info.format,
+        salt: info.salt,
+        at: SystemClock.now(),
+    }))?;
+    for run in runs {
+        read_all(&*opened.store, *run, &mut |commit| export.commit(&commit))?;
+        export.done.runs += 1;
+    }
+    let Copied { runs, commits, blobs, .. } = export.done;
+    export.line(&Line::End(End { runs, commits, blobs }))?;
+    export.out.flush().map_err(|e| unwritten(&e))?;
+    Ok(export.done)
+}
+
+impl Export<'_> {
+    fn commit(&mut self, commit: &StoredCommit) -> Result<(), Problem> {
+        let mut named = Vec::new();
+        cbor::blob_references(&commit.payload, &mut named);
+        for blob in named {
+            if self.blobs.insert(blob.blob) {
+                let found = find(self.opened, self.runtime, blob)?;
+                self.line(&Line::Blob(BlobLine::new(blob.blob, found.table, &found.bytes)))?;
+                self.done.blobs += 1;
+            }
+        }
+        self.done.commits += 1;
+        self.done.events += u64::from(commit.header.count);
+        self.line(&Line::Commit(CommitLine::new(commit)?))
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), Problem> {
+        serde_json::to_writer(&mut *self.out, line)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .map_err(|e| unwritten(&e))
+    }
+}
+
+fn unwritten(error: &std::io::Error) -> Problem {
+    Problem::new(Code::StoreUnavailable, format!("the export can't be written: {error}"))
+        .kept("the store is as it was")
+        .next("name another file: aura store export -o FILE")
+}
