@@ -106,6 +106,8 @@ bodies! {
     22 ApprovalDenied(Answer) = "approval.denied";
     /// Nobody answered in time.
     23 ApprovalExpired(Empty) = "approval.expired";
+    /// A call is not the one that was approved; it is held back and asked about again.
+    27 ApprovalMismatched(ApprovalMismatched) = "approval.mismatched";
     /// A verification was scored.
     24 VerificationCompleted(VerificationCompleted) = "verification.completed";
     /// A run made a lasting thing.
@@ -685,6 +687,10 @@ pub struct ApprovalRequested {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(1)]
     pub of: Option<String>,
+    /// Where the call itself asks again: the approval node that approved another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(6)]
+    pub again: Option<String>,
     /// The question.
     #[n(2)]
     pub message: String,
@@ -696,6 +702,9 @@ pub struct ApprovalRequested {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[n(4)]
     pub roles: Vec<String>,
+    /// How many different people must say yes, from 1. One no is enough.
+    #[n(7)]
+    pub quorum: u32,
     /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(5)]
@@ -708,13 +717,34 @@ pub struct Answer {
     /// Hash of what was answered.
     #[n(0)]
     pub action: Hash,
-    /// Who answered.
+    /// Who answered. A person counts once.
     #[n(1)]
     pub actor: String,
+    /// The roles in which it counts: where nobody is authenticated, all that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(3)]
+    pub roles: Vec<String>,
+    /// Whether it was checked who that is.
+    #[n(4)]
+    pub authenticated: bool,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(2)]
     pub reason: Option<String>,
+}
+
+/// Data of `approval.mismatched`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ApprovalMismatched {
+    /// The approval node.
+    #[n(0)]
+    pub by: String,
+    /// Hash of what it approved.
+    #[n(1)]
+    pub approved: Hash,
+    /// Hash of what is about to be done.
+    #[n(2)]
+    pub wanted: Hash,
 }
 
 /// Data of `verification.completed`.

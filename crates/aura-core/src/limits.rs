@@ -116,6 +116,8 @@ limits! {
     COMPENSATIONS: usize = 100_000, "compensations that a run keeps";
     /// Steps that could not be compensated, as the end of a run lists them.
     UNCOMPENSATED_LISTED: usize = 100, "uncompensated steps listed at the end of a run";
+    /// People who must say yes to one approval.
+    QUORUM: u32 = 16, "people asked for by one approval";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.

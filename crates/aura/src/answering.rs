@@ -8,13 +8,14 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use aura_core::data::Data;
 use aura_core::error::{Code, Problem};
-use aura_core::event::ApprovalRequested;
 use aura_core::hash::Hash;
 use aura_core::input::ApprovalVerdict;
 use aura_core::path::StepPath;
 use aura_graph::Run;
+use aura_graph::state::Asked;
 use serde_json::json;
 
+use crate::commands::approvals::counted;
 use crate::context::Context;
 use crate::door::Door;
 use crate::live::View;
@@ -41,6 +42,8 @@ pub(crate) struct Person {
     /// What the person types; nobody listens before the first question.
     lines: Option<Receiver<String>>,
     open: Option<Question>,
+    /// Who that is, as it is recorded.
+    actor: String,
     /// Questions that the person left for later.
     later: BTreeSet<(StepPath, Hash)>,
 }
@@ -63,7 +66,8 @@ impl Answering {
         if !terminal || context.out.json || context.quiet {
             return Self::Nobody;
         }
-        Self::Person(Person { lines: None, open: None, later: BTreeSet::new() })
+        let actor = context.actor.clone();
+        Self::Person(Person { lines: None, open: None, actor, later: BTreeSet::new() })
     }
 
     /// Whether a question is open on the screen.
@@ -76,7 +80,7 @@ impl Answering {
         let Self::Person(person) = self else { return };
         let Some(question) = &person.open else { return };
         let asked = run.approvals.get(&question.step);
-        if asked.is_none_or(|asked| asked.action != question.action) {
+        if asked.is_none_or(|asked| asked.request.action != question.action) {
             person.open = None;
             context.out.line("\n  (answered elsewhere, or no longer asked)");
         }
@@ -98,14 +102,17 @@ impl Answering {
         match self {
             Self::Nobody => Ok(false),
             Self::Yes => {
-                let asked = run.approvals.iter();
-                let asked: Vec<_> = asked.map(|(step, a)| (step.clone(), a.action)).collect();
+                // One person counts once: where others must say yes too, it waits for them.
+                let asked = run.approvals.iter().filter(|(_, asked)| !asked.has(&context.actor));
+                let asked: Vec<_> =
+                    asked.map(|(step, asked)| (step.clone(), asked.request.action)).collect();
+                let any = !asked.is_empty();
                 for (step, action) in asked {
                     let reason = Some("--yes".to_owned());
                     answer(context, run, door, (step, action, ApprovalVerdict::Granted, reason))?;
                 }
                 // What was just answered shows as open until its commit is read.
-                Ok(!run.approvals.is_empty())
+                Ok(any)
             }
             Self::Person(person) => person.turn(context, run, door, view),
         }
@@ -148,7 +155,7 @@ impl Person {
             let lines = self.lines.get_or_insert_with(listen);
             while lines.try_recv().is_ok() {}
             show(context, &step, &asked);
-            self.open = Some(Question { step, action: asked.action, verdict: None });
+            self.open = Some(Question { step, action: asked.request.action, verdict: None });
         }
         let line = match self.lines.get_or_insert_with(listen).try_recv() {
             Ok(line) => line,
@@ -161,13 +168,15 @@ impl Person {
         Ok(true)
     }
 
-    /// A question that is not on the screen yet, and that the person did not leave for later.
-    fn due<'a>(&self, run: &'a Run) -> Option<(&'a StepPath, &'a Arc<ApprovalRequested>)> {
+    /// A question that is not on the screen yet, that the person did not leave for later, and that still misses this
+    /// person's answer.
+    fn due<'a>(&self, run: &'a Run) -> Option<(&'a StepPath, &'a Arc<Asked>)> {
         if !in_foreground() {
             return None;
         }
-        let left = |(step, asked): &(&StepPath, &Arc<ApprovalRequested>)| {
-            self.later.contains(&((*step).clone(), asked.action))
+        let left = |(step, asked): &(&StepPath, &Arc<Asked>)| {
+            asked.has(&self.actor)
+                || self.later.contains(&((*step).clone(), asked.request.action))
         };
         run.approvals.iter().find(|due| !left(due))
     }
@@ -205,10 +214,18 @@ impl Person {
     }
 }
 
-fn show(context: &Context, step: &StepPath, asked: &ApprovalRequested) {
+fn show(context: &Context, step: &StepPath, open: &Asked) {
     let out = &context.out;
+    let asked = &open.request;
     out.line(format_args!("{} {}", out.paint(Tone::Warn, "?"), plain(&asked.message)));
     out.line(out.paint(Tone::Faint, format_args!("  asked at {step}")));
+    if let Some(again) = &asked.again {
+        out.line(format_args!("  '{again}' approved another call than this one"));
+    }
+    if asked.quorum > 1 {
+        let granted: Vec<_> = open.granted.iter().map(|answer| answer.actor.clone()).collect();
+        out.line(format_args!("  {}", counted(asked.quorum, &granted)));
+    }
     let shown = match &asked.shows {
         Data::Json(value) if value.is_null() || **value == json!({}) => String::new(),
         Data::Json(value) => serde_json::to_string_pretty(value).unwrap_or_default(),

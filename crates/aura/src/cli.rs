@@ -88,6 +88,8 @@ commands! {
     Cancel => cancel;
     /// Send a signal to a run.
     Signal => signal;
+    /// List what people are asked to approve.
+    Approvals => approvals;
     /// Say yes to an approval.
     Approve => approve;
     /// Say no to an approval.

@@ -89,6 +89,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::ApprovalExpired(_) => Tone::Bad,
         EventBody::EffectUnknown(_)
         | EventBody::ApprovalRequested(_)
+        | EventBody::ApprovalMismatched(_)
         | EventBody::StepRetrying(_)
         | EventBody::RunCancelling(_)
         | EventBody::RunCompensating(_)
@@ -164,6 +165,10 @@ fn act(body: &EventBody) -> String {
             one_line(&format!("{} {} from {}", e.name, data(&e.payload), e.actor), BRIEF * 2)
         }
         EventBody::ApprovalRequested(e) => one_line(&e.message, BRIEF * 2),
+        EventBody::ApprovalMismatched(e) => {
+            let (approved, wanted) = (e.approved.short(), e.wanted.short());
+            format!("{} approved {approved}, but the call is {wanted}", plain(&e.by))
+        }
         EventBody::ApprovalGranted(e) | EventBody::ApprovalDenied(e) => {
             let why = e.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             one_line(&format!("by {}{why}", e.actor), BRIEF * 2)

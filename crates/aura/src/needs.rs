@@ -38,7 +38,7 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
         needs.push(Need {
             kind: "approval",
             step: step.to_string(),
-            what: format!("approval at {step}: {}", plain(&asked.message)),
+            what: format!("approval at {step}: {}", plain(&asked.request.message)),
             command: format!("aura approve {id} {step}"),
             others: vec![format!("aura deny {id} {step} --reason TEXT")],
         });

@@ -251,6 +251,7 @@ impl Step {
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
             EventBody::ApprovalRequested(_) => self.status = "waiting",
+            EventBody::ApprovalGranted(_) => self.status = "running",
             EventBody::StepCompleted(data) => {
                 self.end(at, "completed");
                 self.error = None;

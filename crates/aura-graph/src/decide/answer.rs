@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure, Problem};
 use aura_core::event::{
-    Answer, EffectSettled, Empty, EventBody, Purpose, Request, RunStarted, SignalReceived, Timer,
+    EffectSettled, Empty, EventBody, Purpose, Request, RunStarted, SignalReceived, Timer,
 };
-use aura_core::hash::Hash;
-use aura_core::input::{ApprovalVerdict, Input};
+use aura_core::input::Input;
 use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::saga::SagaStarted;
 use aura_core::schema::Schema;
 use aura_core::time::Millis;
-use serde_json::json;
 
 use super::turn::{Job, Step, Stop, Work, evaluated};
 use crate::state::{self, Phase, TaskPhase, deadline_failure};
@@ -23,7 +21,7 @@ use crate::state::{self, Phase, TaskPhase, deadline_failure};
 const VIOLATIONS: usize = 10;
 
 /// Names that come from outside are short, whoever sends them.
-fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
+pub(super) fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
     match names.into_iter().find(|name| name.len() > limits::NAME_BYTES) {
         None => Ok(()),
         Some(name) => {
@@ -86,9 +84,7 @@ impl Work<'_, '_> {
             Input::Timer { step, purpose, due } => self.timer(step, *purpose, *due),
             Input::Signal { id, name, payload, actor } => self.signal((id, name), payload, actor),
             Input::Approval { step, verdict, action, actor, reason } => {
-                let answer =
-                    Answer { action: Hash::ZERO, actor: actor.clone(), reason: reason.clone() };
-                self.answer(step, *verdict, *action, answer)
+                self.answer(step, *verdict, *action, (actor, reason.as_deref()))
             }
             Input::Cancel { actor, reason } => {
                 if self.cancelling() || self.compensating() {
@@ -263,50 +259,5 @@ impl Work<'_, '_> {
         let lines = violations.iter().take(VIOLATIONS).map(|violation| format!("\n  {violation}"));
         let what = format!("the payload of '{name}' does not fit:{}", lines.collect::<String>());
         refused(what, "send it again with a payload that fits".to_owned())
-    }
-
-    fn answer(
-        &mut self,
-        step: &StepPath,
-        verdict: ApprovalVerdict,
-        action: Option<Hash>,
-        mut answer: Answer,
-    ) -> Step {
-        let Some(asked) = self.run.approvals.get(step).cloned() else {
-            let what = format!("no approval is asked for at '{step}'");
-            let next = format!("aura why {}", self.run.id);
-            return Err(Problem::new(Code::NotWaiting, what).next(next).into());
-        };
-        if asked.expires.is_some_and(|expires| expires <= self.now) {
-            let next = format!("aura resume {}", self.run.id);
-            return Err(Problem::new(Code::ApprovalExpired, "the approval has expired")
-                .kept("the run as it is; it goes on when somebody performs it")
-                .next(next)
-                .into());
-        }
-        if action.is_some_and(|action| action != asked.action) {
-            let what = "what is asked now is not what was shown".to_owned();
-            let next = format!("aura why {}", self.run.id);
-            return Err(Problem::new(Code::ApprovalMismatch, what).next(next).into());
-        }
-        answer.action = asked.action;
-        let output = json!({
-            "granted": true,
-            "action": answer.action,
-            "actor": answer.actor,
-            "reason": answer.reason,
-        });
-        match verdict {
-            ApprovalVerdict::Granted => {
-                self.emit(step, EventBody::ApprovalGranted(answer))?;
-                self.complete_value(step, Data::from(output))
-            }
-            ApprovalVerdict::Denied => {
-                let why = answer.reason.clone().map(|r| format!(": {r}")).unwrap_or_default();
-                let message = format!("{} said no{why}", answer.actor);
-                self.emit(step, EventBody::ApprovalDenied(answer))?;
-                self.fail(step, Failure::certain(Code::ApprovalDenied, message))
-            }
-        }
     }
 }

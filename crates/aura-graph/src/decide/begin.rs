@@ -7,7 +7,7 @@ use aura_core::canonical;
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
 use aura_core::event::{
-    ApprovalRequested, EventBody, Output, Purpose, SkipReason, StepStarted, Timer, Work as Opened,
+    EventBody, Output, Purpose, SkipReason, StepStarted, Timer, Work as Opened,
 };
 use aura_core::hash::Hash;
 use aura_core::limits;
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use super::turn::{Evaluated, Job, Step, Work, evaluated};
 use super::view::View;
-use crate::definition::{Approval, Body, Case, Kind, Loop, LoopMode, Map, Node, Verify};
+use crate::definition::{Body, Case, Kind, Loop, LoopMode, Map, Node, Verify};
 use crate::expr::{Context, Template};
-use crate::state::{Bodies, Status};
+use crate::state::Bodies;
 use crate::val::Val;
 
 /// The tool that does the work of `verify` nodes.
@@ -79,8 +79,7 @@ impl Work<'_, '_> {
                     Ok(call) => call,
                     Err(failure) => return Ok(Err(failure)),
                 };
-                let may = self.approved(step, list, place, call.call);
-                if let Err(failure) = may.and_then(|()| self.can_be_undone(node)) {
+                if let Err(failure) = self.can_be_undone(node) {
                     return Ok(Err(failure));
                 }
                 self.open_task(step, node, call).map(Ok)
@@ -118,7 +117,7 @@ impl Work<'_, '_> {
         }
     }
 
-    fn started(&mut self, step: &StepPath, node: &Node, work: Opened) -> Step {
+    pub(super) fn started(&mut self, step: &StepPath, node: &Node, work: Opened) -> Step {
         let deadline = node.deadline_ms.map(|span| self.now.plus(span));
         self.emit(step, EventBody::StepStarted(Box::new(StepStarted { work, deadline })))
     }
@@ -177,6 +176,9 @@ impl Work<'_, '_> {
     fn open_task(&mut self, step: &StepPath, node: &Node, spec: TaskSpec) -> Step {
         let pure = spec.class == EffectClass::Pure;
         self.started(step, node, Opened::Task(Arc::new(spec)))?;
+        if !node.approved_by.is_empty() {
+            return self.release(step);
+        }
         if pure {
             self.open.push(step.clone());
             return Ok(());
@@ -333,114 +335,6 @@ impl Work<'_, '_> {
         let val = self.run.node(step).and_then(|node| node.bodies()).map(Bodies::gather);
         self.complete(step, Output::Bodies, val.unwrap_or_default()).map(Ok)
     }
-
-    fn ask(
-        &mut self,
-        step: &StepPath,
-        list: &Arc<Body>,
-        (node, approval): (&Node, &Approval),
-        context: &Context,
-    ) -> Evaluated<()> {
-        let body = step.parent().unwrap_or_else(StepPath::root);
-        let mut shows = serde_json::Map::new();
-        let mut of = None;
-        let mut call = None;
-        if let Some(place) = approval.of
-            && let Kind::Tool { tool, with } = &list.nodes[place].kind
-        {
-            let rendered = match evaluated(with.render(context))? {
-                Ok(rendered) => rendered,
-                Err(failure) => return Ok(Err(failure)),
-            };
-            shows.insert("tool".into(), json!(tool));
-            shows.insert("with".into(), rendered.value.clone());
-            let target = self.visit(&body, &list.nodes[place].id);
-            let with = (rendered.value, rendered.secrets);
-            match self.call(&target, &list.nodes[place], tool, with) {
-                Ok(spec) => call = Some((target, spec.call)),
-                Err(failure) => return Ok(Err(failure)),
-            }
-            of = Some(list.nodes[place].id.clone());
-        }
-        let message = match approval.message.as_ref().map(|m| m.value(context)).transpose() {
-            Ok(message) => message,
-            Err(e) => match evaluated::<Value>(Err(e))? {
-                Ok(value) => Some(value),
-                Err(failure) => return Ok(Err(failure)),
-            },
-        };
-        if let Some(show) = &approval.show {
-            match evaluated(show.value(context))? {
-                Ok(value) => {
-                    shows.insert("show".into(), value);
-                }
-                Err(failure) => return Ok(Err(failure)),
-            }
-        }
-        let message = match (message, &of) {
-            (Some(Value::String(text)), _) => text,
-            (Some(other), _) => canonical::to_string(&other),
-            (None, Some(of)) => format!("May '{of}' run?"),
-            (None, None) => format!("May the run go on at '{}'?", node.id),
-        };
-        let (place, call) =
-            call.unwrap_or_else(|| (step.clone(), question_hash(step, &message, &shows)));
-        let shows = match self.keep(Value::Object(shows)) {
-            Ok(shows) => shows,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let request = ApprovalRequested {
-            action: action_hash(self.run.id.0.as_bytes(), &place, call),
-            of,
-            message,
-            shows,
-            roles: approval.roles.clone(),
-            expires: approval.expires_ms.map(|span| self.now.plus(span)),
-        };
-        self.started(step, node, Opened::Approval)?;
-        self.emit(step, EventBody::ApprovalRequested(request)).map(Ok)
-    }
-
-    /// Recomputes what was approved for this call, and fails closed where it is something else.
-    fn approved(
-        &self,
-        step: &StepPath,
-        list: &Arc<Body>,
-        place: usize,
-        call: Hash,
-    ) -> Result<(), Failure> {
-        let asks = |node: &&Node| matches!(&node.kind, Kind::Approval(Approval { of: Some(of), .. }) if *of == place);
-        let mut asking = list.nodes.iter().filter(asks).peekable();
-        if asking.peek().is_none() {
-            return Ok(());
-        }
-        let body = step.parent().unwrap_or_else(StepPath::root);
-        let wanted = action_hash(self.run.id.0.as_bytes(), step, call).to_string();
-        for node in asking {
-            let state = self.run.scope(&body).and_then(|scope| scope.nodes.get(&node.id));
-            // Skipped, or on a route not taken: nobody was to be asked.
-            let Some(state) = state else { continue };
-            if matches!(state.status, Status::Skipped | Status::Dead) {
-                continue;
-            }
-            if state.status != Status::Completed {
-                let message = format!("'{}' did not end with a yes", node.id);
-                return Err(Failure::certain(Code::ApprovalDenied, message));
-            }
-            let granted = match &state.output {
-                Val::Data(data) => data.as_json().and_then(|output| output["action"].as_str()),
-                Val::List(_) | Val::Object(_) => None,
-            };
-            if granted != Some(wanted.as_str()) {
-                let message = format!(
-                    "'{}' approved another call than the one that is about to be made",
-                    node.id
-                );
-                return Err(Failure::certain(Code::ApprovalMismatch, message));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// `call`: SHA-256 over tool, definition and canonical arguments, with secrets as references.
@@ -453,17 +347,6 @@ fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot])
 /// `key`: SHA-256 over the scope, the step's path and the call; the same on every attempt.
 fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[scope, step.as_str().as_bytes(), &call.0])
-}
-
-/// Hash of an action that is approved: the call at one visit of its step, run and policy (none is loaded, so it is
-/// zero).
-fn action_hash(run: &[u8], step: &StepPath, call: Hash) -> Hash {
-    Hash::of_parts(&[&call.0, step.as_str().as_bytes(), run, &Hash::ZERO.0])
-}
-
-fn question_hash(step: &StepPath, message: &str, shows: &serde_json::Map<String, Value>) -> Hash {
-    let shows = canonical::to_vec(&Value::Object(shows.clone()));
-    Hash::of_parts(&[step.as_str().as_bytes(), message.as_bytes(), &shows])
 }
 
 fn span(template: &Template, context: &Context) -> Evaluated<u64> {

@@ -5,6 +5,7 @@
 
 mod advance;
 mod answer;
+mod approvals;
 mod begin;
 mod compensate;
 mod settle;

@@ -63,7 +63,13 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
             on_unknown: node.on_unknown,
             max_visits: node.max_visits,
             compensate: node.compensate.and_then(|undo| compensation(*undo, tools, defs)),
+            approved_by: Vec::new(),
         });
+    }
+    for asker in 0..nodes.len() {
+        if let Kind::Approval(Approval { of: Some(of), .. }) = nodes[asker].kind {
+            nodes[of].approved_by.push(asker);
+        }
     }
     Arc::new(Body { nodes, index })
 }
@@ -161,6 +167,7 @@ fn kind(
             message: approval.message.map(|message| message.value),
             show: approval.show.map(|show| show.value),
             roles: approval.roles,
+            quorum: approval.quorum,
             expires_ms: approval.expires_ms,
         }),
         draft::Kind::Verify(verify) => {

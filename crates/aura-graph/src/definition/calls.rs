@@ -6,9 +6,8 @@ use aura_core::schema::Schema;
 use aura_core::tool::{ClassRule, ToolDef};
 use serde_json::{Map, Value};
 
-use super::draft::{Approval, Kind, Node, Placed, Tool};
+use super::draft::{Node, Placed, Tool};
 use super::references::Checker;
-use super::scope::{self, At};
 use super::shape;
 use super::suggest::did_you_mean;
 use super::yaml::short;
@@ -247,98 +246,6 @@ impl<'t> Checker<'_, 't> {
                 format!("expected {}, found {}", shape::say(&types[..1]), shape::say(&found));
             self.findings.add(template.span(), &template.path, message);
         }
-    }
-
-    /// Checks that an approval approves a call that is known when it asks.
-    pub(super) fn approval(&mut self, approval: &Approval<'t>) {
-        let (Some(of), Some(level)) = (&approval.of, self.scope.levels.last().copied()) else {
-            return;
-        };
-        let At::In(at) = level.at else { return };
-        let nodes = &level.body.nodes;
-        let Some(target) = level.body.index.get(&of.value).copied() else {
-            let near = did_you_mean(&of.value, level.body.index.keys().map(String::as_str))
-                .unwrap_or_else(|| "name a later tool node of the same list".to_owned());
-            let message = if self.exists(&of.value) {
-                format!("the node '{}' stands in another list", of.value)
-            } else {
-                format!("no node of this list has the id '{}'", of.value)
-            };
-            self.findings.add(of.span(), &of.path, message).suggest(near);
-            return;
-        };
-        let Some(Kind::Tool(tool)) = &nodes[target].kind else {
-            if let Some(kind) = &nodes[target].kind {
-                let message = format!(
-                    "'{}' is a '{}' node: only the call of a tool can be approved",
-                    of.value,
-                    kind.word()
-                );
-                self.findings.add(of.span(), &of.path, message);
-            }
-            return;
-        };
-        let graph = &level.body.graph;
-        if !graph.is_sound() {
-            return;
-        }
-        if !graph.settled_before(at, target) {
-            let message = format!("'{}' does not wait for this approval", of.value);
-            self.findings
-                .add(of.span(), &of.path, message)
-                .suggest(format!("let '{}' come after '{}'", of.value, nodes[at].id));
-            return;
-        }
-        let mut needs = Vec::new();
-        if let Some(with) = &tool.with {
-            with.value.each_reference(&mut |_, reference| {
-                let segments: Vec<&str> = reference.segments().collect();
-                needs.push((reference.0.clone(), self.needed(&segments, at, target)));
-            });
-        }
-        for (name, late) in needs {
-            let Some(late) = late else { continue };
-            let message = format!(
-                "'{}' uses '{}', which '{}' settles only after this approval",
-                of.value,
-                short(&name),
-                nodes[late].id
-            );
-            self.findings
-                .add(of.span(), &of.path, message)
-                .suggest(format!("move '{}' above the approval", nodes[late].id));
-        }
-    }
-
-    /// The node that decides what a name in the call of `target` stands for, if it may do so after `approval`.
-    fn needed(&self, name: &[&str], approval: usize, target: usize) -> Option<usize> {
-        let level = self.scope.levels.last()?;
-        let graph = &level.body.graph;
-        let late = |node: &usize| !graph.settled_before(*node, approval);
-        match name {
-            ["steps", id, ..] => level.body.index.get(*id).copied().filter(late),
-            ["vars", name, ..] => (0..level.body.nodes.len())
-                .filter(|node| late(node) && graph.settled_before(*node, target))
-                .find(|node| level.body.nodes[*node].kind.as_ref().is_some_and(|k| sets(k, name))),
-            [head, ..] if self.scope.levels.len() == 1 => {
-                let node = scope::numbered_step(head)?.checked_sub(1)?;
-                Some(node).filter(|node| *node < level.body.nodes.len()).filter(late)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Whether a node may set this variable. Lists within lists are bounded, so this may recurse.
-fn sets(kind: &Kind<'_>, name: &str) -> bool {
-    match kind {
-        Kind::Set(entries) => entries.iter().any(|(set, _)| set == name),
-        _ => kind
-            .bodies()
-            .iter()
-            .flat_map(|body| &body.nodes)
-            .filter_map(|node| node.kind.as_ref())
-            .any(|kind| sets(kind, name)),
     }
 }
 

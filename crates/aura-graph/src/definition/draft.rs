@@ -143,6 +143,7 @@ pub(super) struct Approval<'t> {
     pub(super) message: Option<Placed<'t, Template>>,
     pub(super) show: Option<Placed<'t, Template>>,
     pub(super) roles: Vec<String>,
+    pub(super) quorum: u32,
     pub(super) expires_ms: Option<u64>,
 }
 

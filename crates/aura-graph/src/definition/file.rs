@@ -376,6 +376,9 @@ pub(super) struct Approval {
     show: Option<Value>,
     /// Who may answer; without it, anybody.
     roles: Option<Vec<String>>,
+    /// How many different people must say yes; 1 unless said otherwise. One no is enough.
+    #[schemars(range(min = 1, max = 16))]
+    quorum: Option<u32>,
     /// Time after which the node fails with APPROVAL_EXPIRED.
     expires: Option<Duration>,
 }

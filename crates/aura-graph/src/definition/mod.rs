@@ -3,6 +3,7 @@
 //! [`load`] is the way in. The text becomes a tree with places, the tree a draft, the draft gets its edges and is
 //! checked, and a draft without mistakes becomes the model. Running a flow is no part of this.
 
+mod approvals;
 mod build;
 mod calls;
 mod depth;

@@ -111,6 +111,8 @@ pub struct Node {
     pub max_visits: u32,
     /// What undoes it: a tool node of its own, in no list and without edges.
     pub compensate: Option<Box<Node>>,
+    /// Places of the approval nodes of the same list that approve its call.
+    pub approved_by: Vec<usize>,
 }
 
 impl Body {
@@ -340,6 +342,8 @@ pub struct Approval {
     pub show: Option<Template>,
     /// Who may answer; empty where anybody may.
     pub roles: Vec<String>,
+    /// How many different people must say yes.
+    pub quorum: u32,
     /// Milliseconds after which it expires and fails with `APPROVAL_EXPIRED`.
     pub expires_ms: Option<u64>,
 }

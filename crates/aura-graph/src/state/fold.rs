@@ -8,7 +8,7 @@ use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
 use aura_core::event::{
-    Doubt, EffectUnknown, Event, EventBody, Next, OnFailure, Output, Purpose, RunStarted,
+    Answer, Doubt, EffectUnknown, Event, EventBody, Next, OnFailure, Output, Purpose, RunStarted,
     Settlement, SkipReason, StepCompleted, StepFailed, StepStarted, Work,
 };
 use aura_core::hash::Hash;
@@ -18,7 +18,7 @@ use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
 
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
-use super::{Phase, Run, Task, TaskPhase};
+use super::{Asked, Phase, Run, Task, TaskPhase};
 use crate::val::Val;
 
 /// An event that does not fit the state before it: the history is damaged, or was written by another build.
@@ -135,13 +135,14 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             if let Some(expires) = data.expires {
                 run.timers.set(step.clone(), Purpose::Approval, expires);
             }
-            run.approvals.insert_mut(step.clone(), Arc::new(data.clone()));
+            let asked = Asked { request: data.clone(), granted: Vec::new(), since: run.at };
+            run.approvals.insert_mut(step.clone(), Arc::new(asked));
             Some(())
         }
-        EventBody::ApprovalGranted(_)
-        | EventBody::ApprovalDenied(_)
-        | EventBody::ApprovalExpired(_) => {
+        EventBody::ApprovalGranted(data) => granted(run, step, data),
+        EventBody::ApprovalDenied(_) | EventBody::ApprovalExpired(_) => {
             run.approvals.remove_mut(step);
+            run.timers.clear(step, Purpose::Approval);
             Some(())
         }
         EventBody::CompensationStarted(_) => undoing(run, step),
@@ -157,9 +158,36 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
     }
 }
 
+/// A yes: the last one that was missing ends the question, and lets a call go on that waited for it.
+fn granted(run: &mut Run, step: &StepPath, answer: &Answer) -> Option<()> {
+    let at = run.at;
+    let asked = Arc::make_mut(run.approvals.get_mut(step)?);
+    asked.granted.push(answer.clone());
+    if asked.missing() > 0 {
+        return Some(());
+    }
+    let again = asked.request.again.clone();
+    run.approvals.remove_mut(step);
+    run.timers.clear(step, Purpose::Approval);
+    let Some(task) = task_mut(run, step) else { return Some(()) };
+    task.cleared.extend(again);
+    if task.spec.class == EffectClass::Pure {
+        task.phase = TaskPhase::Called;
+        let timeout = at.plus(task.spec.timeout_ms);
+        run.timers.set(step.clone(), Purpose::Attempt, timeout);
+    } else {
+        task.phase = TaskPhase::Ready;
+    }
+    Some(())
+}
+
 fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
     let at = run.at;
     match &event.body {
+        EventBody::ApprovalMismatched(_) => {
+            task_mut(run, step)?.phase = TaskPhase::Held;
+            run.timers.clear(step, Purpose::Attempt);
+        }
         EventBody::ToolCalled(data) => {
             let task = task_mut(run, step)?;
             task.phase = TaskPhase::Called;
@@ -316,6 +344,7 @@ fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
         doubtful: false,
         error: None,
         details: None,
+        cleared: Vec::new(),
     };
     run.tasks.insert_mut(step.clone(), Arc::new(task));
     if pure {

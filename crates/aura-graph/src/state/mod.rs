@@ -15,7 +15,7 @@ use std::sync::Arc;
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{ApprovalRequested, Purpose, Request, RunStarted};
+use aura_core::event::{Answer, ApprovalRequested, Purpose, Request, RunStarted};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -65,7 +65,7 @@ pub struct Run {
     pub waits: Shared<StepPath, String>,
     /// Approvals that are asked for.
     #[serde(with = "maps")]
-    pub approvals: Shared<StepPath, Arc<ApprovalRequested>>,
+    pub approvals: Shared<StepPath, Arc<Asked>>,
     /// Signals that came before their wait.
     pub signals: Signals,
     /// What undoes it; absent where no step has a compensation.
@@ -102,6 +102,30 @@ pub enum Phase {
     Cancelled,
 }
 
+/// An approval that is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The question.
+    pub request: ApprovalRequested,
+    /// Who said yes so far, each once.
+    pub granted: Vec<Answer>,
+    /// When it was asked.
+    pub since: Millis,
+}
+
+impl Asked {
+    /// Whether somebody said yes already.
+    pub fn has(&self, actor: &str) -> bool {
+        self.granted.iter().any(|answer| answer.actor == actor)
+    }
+
+    /// How many others must say yes.
+    pub fn missing(&self) -> u32 {
+        let granted = u32::try_from(self.granted.len()).unwrap_or(u32::MAX);
+        self.request.quorum.saturating_sub(granted)
+    }
+}
+
 /// A task that is not settled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
@@ -121,6 +145,8 @@ pub struct Task {
     pub error: Option<Failure>,
     /// What an attempt last told of how far it had come.
     pub details: Option<Data>,
+    /// Approval nodes whose question was asked again for exactly this call, and answered with yes.
+    pub cleared: Vec<String>,
 }
 
 impl Task {
@@ -140,6 +166,8 @@ impl Task {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskPhase {
+    /// It is not the call that was approved: people are asked again, and no intent is recorded.
+    Held,
     /// It waits for a slot; no intent is recorded.
     Ready,
     /// Its intent is recorded; for a pure task, it is open.
@@ -322,7 +350,9 @@ impl Run {
             && self
                 .tasks
                 .values()
-                .all(|task| matches!(task.phase, TaskPhase::Backoff | TaskPhase::InDoubt))
+                .all(|task| {
+                    matches!(task.phase, TaskPhase::Held | TaskPhase::Backoff | TaskPhase::InDoubt)
+                })
     }
 
     /// The earliest timer that may fire. While a run is paused, only attempts in flight run out of time.

@@ -46,12 +46,13 @@ impl World {
         }
         if let Some((step, asked)) = run.approvals.iter().next() {
             // Who has seen something else than what is asked must be refused.
-            let seen = if self.seed.one_in(8) { Hash::ZERO } else { asked.action };
+            let seen = if self.seed.one_in(8) { Hash::ZERO } else { asked.request.action };
             return Some(Input::Approval {
                 step: step.clone(),
                 verdict: ApprovalVerdict::Granted,
                 action: Some(seen),
-                actor: ACTOR.to_owned(),
+                // A quorum wants different people.
+                actor: format!("{ACTOR}-{}", asked.granted.len()),
                 reason: None,
             });
         }

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, and what it does.
 #![expect(clippy::needless_pass_by_value, reason = "a command takes its arguments whole")]
 
+pub(crate) mod approvals;
 pub(crate) mod approve;
 pub(crate) mod cancel;
 pub(crate) mod completions;

@@ -184,6 +184,7 @@ fn summary(run: &Run) -> String {
     let mut parts = vec![run.status().as_str().to_owned(), describe::count(run.steps, "step")];
     let tasks = |phase| run.tasks.values().filter(|task| task.phase == phase).count() as u64;
     let counts = [
+        (tasks(TaskPhase::Held), "held call"),
         (tasks(TaskPhase::Called), "open call"),
         (tasks(TaskPhase::Ready), "waiting call"),
         (tasks(TaskPhase::Backoff), "retry to come"),

@@ -13,6 +13,7 @@ use aura_store::OwnerInfo;
 use serde::Serialize;
 use std::fmt::Write as _;
 
+use super::approvals::{commands, counted};
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -133,7 +134,8 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
     found.extend(deadline(run, now));
     approvals(run, &mut found);
     signals(run, &mut found);
-    for (step, task) in &run.tasks {
+    // A call that is held back is told as the approval that it waits for.
+    for (step, task) in run.tasks.iter().filter(|(_, task)| task.phase != TaskPhase::Held) {
         found.push(of_task(run, step, task, owner));
     }
     timers(run, now, &mut found);
@@ -239,10 +241,8 @@ fn deadline(run: &Run, now: Millis) -> Option<Reason> {
 }
 
 fn approvals(run: &Run, found: &mut Vec<Reason>) {
-    let several = run.approvals.size() > 1;
-    for (step, asked) in &run.approvals {
-        let id = run.id;
-        let place = if several { format!(" {step}") } else { String::new() };
+    for (step, open) in &run.approvals {
+        let asked = &open.request;
         let shows = describe::data(&asked.shows);
         let shows =
             if shows == "null" || shows == "{}" { String::new() } else { format!("\n    {shows}") };
@@ -254,18 +254,23 @@ fn approvals(run: &Run, found: &mut Vec<Reason>) {
         if !asked.roles.is_empty() {
             let _ = write!(next, "; for {}", plain(&asked.roles.join(", ")));
         }
+        if asked.quorum > 1 {
+            let granted: Vec<_> = open.granted.iter().map(|answer| answer.actor.clone()).collect();
+            let _ = write!(next, "; {}", counted(asked.quorum, &granted));
+        }
         let message = describe::one_line(&asked.message, 300);
+        let again = match &asked.again {
+            Some(by) => format!(" again, because '{by}' approved another call"),
+            None => String::new(),
+        };
         found.push(Reason {
             kind: "approval",
             step: Some(step.clone()),
-            what: format!("it asks for an approval at {step}: {message}{shows}"),
-            since: since(run, step),
+            what: format!("it asks for an approval at {step}{again}: {message}{shows}"),
+            since: Some(open.since),
             until: asked.expires,
             next,
-            commands: vec![
-                format!("aura approve {id}{place}"),
-                format!("aura deny {id}{place} --reason TEXT"),
-            ],
+            commands: commands(run, step, open),
         });
     }
 }
@@ -330,13 +335,13 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
                 Vec::new(),
             )
         }
-        TaskPhase::Ready | TaskPhase::Failed if run.paused.is_some() => (
+        TaskPhase::Held | TaskPhase::Ready | TaskPhase::Failed if run.paused.is_some() => (
             "slot",
             format!("{tool} at {step} is ready"),
             "it is called when the run goes on".to_owned(),
             Vec::new(),
         ),
-        TaskPhase::Ready | TaskPhase::Failed => (
+        TaskPhase::Held | TaskPhase::Ready | TaskPhase::Failed => (
             "slot",
             format!("{tool} at {step} waits for its turn"),
             performed_by(owner),

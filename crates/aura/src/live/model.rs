@@ -126,6 +126,7 @@ impl Model {
                 self.stage(path, Stage::Sleeping(timer.due), None);
             }
             EventBody::ApprovalRequested(_) => self.stage(path, Stage::Asking, None),
+            EventBody::ApprovalGranted(_) => self.stage(path, Stage::Working, None),
             _ => {}
         }
     }

@@ -61,6 +61,9 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         }
         EventBody::SignalReceived(data) => format!("{} from {}", data.name, data.actor),
         EventBody::ApprovalRequested(data) => data.message.clone(),
+        EventBody::ApprovalMismatched(data) => {
+            format!("'{}' approved another call", data.by)
+        }
         EventBody::ApprovalGranted(answer) | EventBody::ApprovalDenied(answer) => {
             let why = answer.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
             format!("by {}{why}", answer.actor)

@@ -101,8 +101,9 @@ pub(super) fn words(body: &Body, node: &Node) -> String {
             let of = approval.of.map(|place| format!(" of {}", body.nodes[place].id));
             let by =
                 (!approval.roles.is_empty()).then(|| format!(" by {}", approval.roles.join(", ")));
+            let people = (approval.quorum > 1).then(|| format!(", {} people", approval.quorum));
             let expires = approval.expires_ms.map(|ms| format!(", expires after {}", Span(ms)));
-            [Some("approval".to_owned()), of, by, expires].into_iter().flatten().collect()
+            [Some("approval".to_owned()), of, by, people, expires].into_iter().flatten().collect()
         }
         Kind::Verify(verify) => {
             let schema = if verify.schema.is_some() { "schema and " } else { "" };

@@ -1,6 +1,7 @@
 //! The real binary, from outside.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop where it stands")]
 
+mod approvals;
 mod effects;
 mod examples;
 mod faults;

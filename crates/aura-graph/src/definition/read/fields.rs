@@ -46,7 +46,6 @@ const LATER: &[(&str, &[&str])] = &[
             "quorum",
         ],
     ),
-    ("Approval", &["quorum"]),
     ("Map", &["batch"]),
 ];
 

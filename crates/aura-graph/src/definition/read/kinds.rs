@@ -313,8 +313,14 @@ impl Reader<'_> {
             message,
             show: fields.get("show").and_then(|tree| self.template(tree, &fields.path("show"))),
             roles: self.roles(&fields),
+            quorum: self.quorum(&fields),
             expires_ms: self.duration(&fields, "expires"),
         })
+    }
+
+    fn quorum(&mut self, fields: &Fields<'_>) -> u32 {
+        let quorum = self.whole(fields, "quorum", 1, u64::from(limits::QUORUM));
+        quorum.and_then(|quorum| u32::try_from(quorum).ok()).unwrap_or(1)
     }
 
     fn roles(&mut self, fields: &Fields<'_>) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! What inputs lead to: flows driven by hand, without an engine, shown as the lines of their history.
 
+mod approvals;
 mod bench;
 mod doubt;
 mod heartbeat;

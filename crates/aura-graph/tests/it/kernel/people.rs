@@ -1,9 +1,8 @@
-//! Signals, approvals, and the clock that does not wait for them.
+//! Signals, and the clock that does not wait for them.
 
 use aura_core::Data;
 use aura_core::error::Code;
-use aura_core::hash::Hash;
-use aura_core::input::{ApprovalVerdict, Input};
+use aura_core::input::Input;
 use aura_core::limits;
 use serde_json::json;
 
@@ -15,16 +14,6 @@ fn signal(id: &str, name: &str, payload: i32) -> Input {
         name: name.to_owned(),
         payload: Data::from(json!(payload)),
         actor: "me".to_owned(),
-    }
-}
-
-fn answer(step: &str, verdict: ApprovalVerdict) -> Input {
-    Input::Approval {
-        step: step.into(),
-        verdict,
-        action: None,
-        actor: "me".to_owned(),
-        reason: Some("because".to_owned()),
     }
 }
 
@@ -78,105 +67,6 @@ fn too_many_signals_are_refused_and_none_is_lost() {
     assert_eq!(bench.refused(&signal("one more", "go", 1)).code, Code::TooManySignals);
     bench.fire();
     assert!(bench.run.closed());
-}
-
-const PAYS: &str = r#"
-flow: pays
-nodes:
-  - id: ask
-    approval: { of: pay, message: "Pay {{ input.amount }}?", expires: 1h }
-  - id: pay
-    tool: sim.irreversible
-    with: { amount: $input.amount }
-"#;
-
-#[test]
-fn an_approval_lets_exactly_its_call_pass() {
-    let mut bench = Bench::new(PAYS, json!({ "amount": 40 }));
-    let (_, asked) = bench.run.approvals.iter().next().unwrap();
-    assert_eq!(asked.message, "Pay 40?");
-    assert_eq!(asked.shows.as_json().unwrap()["with"], json!({ "amount": 40 }));
-    bench.give(answer("ask", ApprovalVerdict::Granted));
-    bench.succeed("pay", json!(null));
-    insta::assert_snapshot!(bench.history());
-}
-
-#[test]
-fn what_is_approved_is_not_another_call() {
-    let source = r"
-flow: changes
-vars: { amount: 40 }
-nodes:
-  - { id: nap, sleep: 1s }
-  - { id: change, set: { amount: 4000 } }
-  - { id: ask, after: [], approval: { of: pay } }
-  - { id: pay, after: [ask], tool: sim.irreversible, with: { amount: $vars.amount } }
-";
-    let mut bench = Bench::new(source, json!({}));
-    bench.fire();
-    bench.give(answer("ask", ApprovalVerdict::Granted));
-    insta::assert_snapshot!(bench.history());
-}
-
-#[test]
-fn an_answer_to_what_is_not_asked_is_refused() {
-    let bench = Bench::new(PAYS, json!({ "amount": 40 }));
-    assert_eq!(bench.refused(&answer("pay", ApprovalVerdict::Granted)).code, Code::NotWaiting);
-    let Input::Approval { step, verdict, actor, reason, .. } =
-        answer("ask", ApprovalVerdict::Granted)
-    else {
-        unreachable!()
-    };
-    let action = Some(Hash::of(b"what was shown before"));
-    let stale = Input::Approval { step, verdict, action, actor, reason };
-    assert_eq!(bench.refused(&stale).code, Code::ApprovalMismatch);
-}
-
-#[test]
-fn no_and_nothing_both_fail_the_approval() {
-    let mut denied = Bench::new(PAYS, json!({ "amount": 40 }));
-    denied.give(answer("ask", ApprovalVerdict::Denied));
-    insta::assert_snapshot!("denied", denied.history());
-    let mut expired = Bench::new(PAYS, json!({ "amount": 40 }));
-    expired.fire();
-    insta::assert_snapshot!("expired", expired.history());
-}
-
-#[test]
-fn one_approval_covers_one_visit() {
-    let source = r#"
-flow: twice
-nodes:
-  - { id: ask, approval: { of: pay } }
-  - { id: pay, tool: sim.irreversible, with: { amount: 40 } }
-  - { id: check, tool: sim.pure, with: {}, next: [{ when: "{{ steps.check.visit < 2 }}", to: pay }] }
-"#;
-    let mut bench = Bench::new(source, json!({}));
-    bench.give(answer("ask", ApprovalVerdict::Granted));
-    bench.succeed("pay", json!(null));
-    bench.succeed("check", json!(null));
-    assert!(bench.history().ends_with("run.failed APPROVAL_MISMATCH\n--\n"), "{}", bench.history());
-}
-
-#[test]
-fn what_was_not_approved_does_not_run_even_where_the_flow_goes_on() {
-    let source = r"
-flow: denied
-nodes:
-  - { id: ask, approval: { of: pay }, on_error: continue }
-  - { id: pay, tool: sim.irreversible, with: { amount: 40 } }
-";
-    let mut bench = Bench::new(source, json!({}));
-    bench.give(answer("ask", ApprovalVerdict::Denied));
-    assert!(bench.history().ends_with("run.failed APPROVAL_DENIED\n--\n"), "{}", bench.history());
-}
-
-#[test]
-fn an_expired_approval_can_not_be_granted() {
-    let mut bench = Bench::new(PAYS, json!({ "amount": 40 }));
-    bench.now = bench.now.plus(3_600_000);
-    let refused = bench.refused(&answer("ask", ApprovalVerdict::Granted));
-    assert_eq!(refused.code, Code::ApprovalExpired);
 }
 
 #[test]

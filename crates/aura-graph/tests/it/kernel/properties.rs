@@ -23,7 +23,7 @@ const FLOW: &str = r#"
 flow: all
 deadline: 20m
 signals: { go: { not: { type: boolean } } }
-vars: { n: 0 }
+vars: { n: 0, m: 0 }
 nodes:
   - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
   - id: items
@@ -42,7 +42,7 @@ nodes:
         - { id: b, tool: sim.irreversible, with: { n: $index } }
   - id: sides
     after: []
-    on_error: last
+    on_error: leave
     parallel:
       branches:
         left: [{ id: w, wait: { signal: go, timeout: 10s } }]
@@ -57,10 +57,12 @@ nodes:
     on_unknown: fail
     compensate: { tool: sim.pure, with: { n: $vars.n, deep: "{{ steps.more.output.x.y }}" } }
     next: [{ when: "{{ vars.n < 3 }}", to: count }]
-  - id: ask
-    approval: { of: last, expires: 1h }
-    on_error: continue
-  - { id: last, after: [ask], tool: sim.irreversible, with: { n: last }, on_unknown: fail, on_error: continue }
+  - { id: leave, set: { left: true } }
+  - { id: ask, approval: { of: last, quorum: 2, expires: 1h }, on_error: continue }
+  - { id: last, tool: sim.irreversible, with: { n: $vars.m }, on_unknown: fail, on_error: continue }
+  - id: after
+    set: { m: "{{ vars.m + 1 }}" }
+    next: [{ when: "{{ vars.m < 2 }}", to: last }]
 output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
 "#;
 
@@ -101,8 +103,9 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
         9 => {
             let (step, asked) = run.approvals.iter().next()?;
             let verdict =
-                if seed.one_in(2) { ApprovalVerdict::Granted } else { ApprovalVerdict::Denied };
-            let (action, actor) = (Some(asked.action), "me".to_owned());
+                if seed.one_in(4) { ApprovalVerdict::Denied } else { ApprovalVerdict::Granted };
+            let actor = if seed.one_in(2) { "ada" } else { "bob" }.to_owned();
+            let action = Some(asked.request.action);
             Input::Approval { step: step.clone(), verdict, action, actor, reason: None }
         }
         10 => {
