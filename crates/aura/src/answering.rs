@@ -175,8 +175,7 @@ impl Person {
             return None;
         }
         let left = |(step, asked): &(&StepPath, &Arc<Asked>)| {
-            asked.has(&self.actor)
-                || self.later.contains(&((*step).clone(), asked.request.action))
+            asked.has(&self.actor) || self.later.contains(&((*step).clone(), asked.request.action))
         };
         run.approvals.iter().find(|due| !left(due))
     }

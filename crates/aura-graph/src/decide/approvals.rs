@@ -6,9 +6,7 @@ use aura_core::canonical;
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure, Problem};
-use aura_core::event::{
-    Answer, ApprovalMismatched, ApprovalRequested, EventBody, Work as Opened,
-};
+use aura_core::event::{Answer, ApprovalMismatched, ApprovalRequested, EventBody, Work as Opened};
 use aura_core::hash::Hash;
 use aura_core::input::ApprovalVerdict;
 use aura_core::limits;

@@ -64,7 +64,9 @@ impl<'c, 't> Checker<'c, 't> {
             let name = short(&name);
             let (message, suggestion) = match late {
                 Late::Between(id) => (
-                    format!("'{of_name}' uses '{name}', which '{id}' settles only after this approval"),
+                    format!(
+                        "'{of_name}' uses '{name}', which '{id}' settles only after this approval"
+                    ),
                     format!("move '{id}' above the approval"),
                 ),
                 Late::Beside(id) => (
@@ -171,7 +173,9 @@ fn beside_within<'b, 't>(kind: &'b Kind<'t>, body: &Body<'t>) -> Vec<&'b Body<'t
 fn each_set<'n>(node: &'n Node<'_>, take: &mut dyn FnMut(&'n str)) {
     let Some(kind) = &node.kind else { return };
     if let Kind::Set(entries) = kind {
-        entries.iter().for_each(|(name, _)| take(name));
+        for (name, _) in entries {
+            take(name);
+        }
     }
     for node in kind.bodies().into_iter().flat_map(|body| &body.nodes) {
         each_set(node, take);

@@ -347,12 +347,9 @@ impl Run {
             return !self.tasks.values().any(|task| task.in_flight());
         }
         !self.more
-            && self
-                .tasks
-                .values()
-                .all(|task| {
-                    matches!(task.phase, TaskPhase::Held | TaskPhase::Backoff | TaskPhase::InDoubt)
-                })
+            && self.tasks.values().all(|task| {
+                matches!(task.phase, TaskPhase::Held | TaskPhase::Backoff | TaskPhase::InDoubt)
+            })
     }
 
     /// The earliest timer that may fire. While a run is paused, only attempts in flight run out of time.

@@ -88,7 +88,7 @@ impl Open {
 }
 
 /// What to type to answer.
-pub(crate) fn commands(run: &Run, step: &StepPath, asked: &Asked) -> Vec<String> {
+fn commands(run: &Run, step: &StepPath, asked: &Asked) -> Vec<String> {
     let (id, action) = (run.id, asked.request.action.short());
     let place = format!("{id} {step} --action {action}");
     vec![format!("aura approve {place}"), format!("aura deny {place} --reason TEXT")]
@@ -157,7 +157,10 @@ fn print(context: &Context, question: &Open) {
         row("shows", &shows);
     }
     if let Some(again) = &question.again {
-        row("why", &format!("'{again}' approved another call than the one that is about to be made"));
+        row(
+            "why",
+            &format!("'{again}' approved another call than the one that is about to be made"),
+        );
     }
     let since = describe::distance(question.asked, now);
     row("asked", &format!("{} ({since})", local_time(question.asked)));

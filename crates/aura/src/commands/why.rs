@@ -13,7 +13,7 @@ use aura_store::OwnerInfo;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-use super::approvals::{commands, counted};
+use super::approvals::counted;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -241,8 +241,11 @@ fn deadline(run: &Run, now: Millis) -> Option<Reason> {
 }
 
 fn approvals(run: &Run, found: &mut Vec<Reason>) {
+    let several = run.approvals.size() > 1;
     for (step, open) in &run.approvals {
         let asked = &open.request;
+        let id = run.id;
+        let place = if several { format!(" {step}") } else { String::new() };
         let shows = describe::data(&asked.shows);
         let shows =
             if shows == "null" || shows == "{}" { String::new() } else { format!("\n    {shows}") };
@@ -270,7 +273,10 @@ fn approvals(run: &Run, found: &mut Vec<Reason>) {
             since: Some(open.since),
             until: asked.expires,
             next,
-            commands: commands(run, step, open),
+            commands: vec![
+                format!("aura approve {id}{place}"),
+                format!("aura deny {id}{place} --reason TEXT"),
+            ],
         });
     }
 }

@@ -208,7 +208,8 @@ fn an_answer_is_bounded() {
     let bench = Bench::new(PAYS, json!({ "amount": 40 }));
     let long = said(&"n".repeat(limits::NAME_BYTES + 1), "ask", ApprovalVerdict::Granted);
     assert_eq!(bench.refused(&long).code, Code::LimitExceeded);
-    let Input::Approval { step, verdict, action, actor, .. } = answer("ask", ApprovalVerdict::Denied)
+    let Input::Approval { step, verdict, action, actor, .. } =
+        answer("ask", ApprovalVerdict::Denied)
     else {
         unreachable!()
     };
