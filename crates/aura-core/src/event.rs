@@ -106,8 +106,6 @@ bodies! {
     22 ApprovalDenied(Answer) = "approval.denied";
     /// Nobody answered in time.
     23 ApprovalExpired(Empty) = "approval.expired";
-    /// A call is not the one that was approved; it is held back and asked about again.
-    27 ApprovalMismatched(ApprovalMismatched) = "approval.mismatched";
     /// A verification was scored.
     24 VerificationCompleted(VerificationCompleted) = "verification.completed";
     /// A run made a lasting thing.
@@ -130,6 +128,8 @@ bodies! {
     33 RunResumed(Request) = "run.resumed";
     /// An attempt told that it is alive.
     34 ActivityHeartbeat(ActivityHeartbeat) = "activity.heartbeat";
+    /// A call is not the one that was approved; it is held back and asked about again.
+    35 ApprovalMismatched(ApprovalMismatched) = "approval.mismatched";
 }
 
 /// Nothing more to tell.

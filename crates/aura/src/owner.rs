@@ -11,7 +11,7 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{Compacted, Compaction, Mark, RunQuery, Store};
 use aura_engine::{Accepted, Catalog, Engine, Handle};
-use aura_store::{Access, Opened};
+use aura_store::{Access, Opened, SqliteStore};
 use tokio::runtime::Runtime;
 
 use crate::archive::restored;
@@ -40,7 +40,7 @@ pub(crate) struct Desk {
     handle: Handle,
     catalog: Catalog,
     salt: Hash,
-    store: Arc<dyn Store>,
+    store: Arc<SqliteStore>,
     dir: PathBuf,
     /// Runs that this process performs, and whether nobody watches them.
     trees: Mutex<BTreeMap<RunId, bool>>,
@@ -64,7 +64,7 @@ impl Owner {
             handle: engine.handle().clone(),
             catalog,
             salt: opened.store.salt(),
-            store: Arc::clone(&opened.store) as _,
+            store: Arc::clone(&opened.store),
             dir: context.dir.clone(),
             trees: Mutex::default(),
             busy: AtomicUsize::new(0),

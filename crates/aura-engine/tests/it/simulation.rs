@@ -125,13 +125,11 @@ fn rough_worlds_end_as_the_smooth_one() {
                         break;
                     }
                     let seed = from + number;
-                    match catch_unwind(AssertUnwindSafe(|| calm.hold(seed))) {
-                        Ok(died) => crashes.fetch_add(died, Ordering::Relaxed),
-                        Err(_) => {
-                            failed.lock().unwrap().push(seed);
-                            break;
-                        }
+                    let Ok(died) = catch_unwind(AssertUnwindSafe(|| calm.hold(seed))) else {
+                        failed.lock().unwrap().push(seed);
+                        break;
                     };
+                    crashes.fetch_add(died, Ordering::Relaxed);
                     let played = played.fetch_add(1, Ordering::Relaxed) + 1;
                     if played.is_multiple_of(100) {
                         eprintln!("sim: {played} worlds in {:.0} s", start.elapsed().as_secs_f64());

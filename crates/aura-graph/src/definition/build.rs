@@ -107,6 +107,7 @@ fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Op
         effect: node.effect,
         on_unknown: node.on_unknown,
         max_visits: node.max_visits,
+        approved_by: Vec::new(),
         compensate: None,
     }))
 }

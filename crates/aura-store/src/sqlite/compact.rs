@@ -94,8 +94,7 @@ fn ended(conn: &Connection) -> rusqlite::Result<Vec<Ended>> {
     let sql = format!(
         "SELECT run, updated, events, (SELECT SUM(LENGTH(payload) + {ROW_BYTES}) FROM commits
              WHERE commits.run = runs.number)
-         FROM runs WHERE {} ORDER BY updated DESC, run DESC",
-        ENDED
+         FROM runs WHERE {ENDED} ORDER BY updated DESC, run DESC"
     );
     let mut statement = conn.prepare(&sql)?;
     let ended = statement.query_map([], |row| {
@@ -112,8 +111,7 @@ fn ended(conn: &Connection) -> rusqlite::Result<Vec<Ended>> {
 fn open_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     let sql = format!(
         "SELECT COALESCE(SUM(LENGTH(payload) + {ROW_BYTES}), 0) FROM commits
-         WHERE run IN (SELECT number FROM runs WHERE status IS NOT NULL AND NOT ({}))",
-        ENDED
+         WHERE run IN (SELECT number FROM runs WHERE status IS NOT NULL AND NOT ({ENDED}))"
     );
     conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
@@ -177,7 +175,7 @@ fn unfinished(conn: &Connection) -> rusqlite::Result<Option<i64>> {
 
 /// Takes its name from a run that has ended.
 fn begin(conn: &Connection, run: RunId) -> rusqlite::Result<Option<i64>> {
-    let sql = format!("SELECT number FROM runs WHERE run = ?1 AND {}", ENDED);
+    let sql = format!("SELECT number FROM runs WHERE run = ?1 AND {ENDED}");
     let number: Option<i64> = conn
         .prepare_cached(&sql)?
         .query_row([&run.0.as_bytes()[..]], |row| row.get(0))

@@ -8,7 +8,8 @@ use aura_core::error::Code;
 use aura_core::hash::Hash;
 use aura_core::limits;
 use aura_core::ports::{
-    Group, Mark, Position, RunQuery, RunRow, RunStatus, Snapshot, Store, StoreError,
+    Compaction, Group, Mark, Position, Retention, RunQuery, RunRow, RunStatus, Snapshot, Store,
+    StoreError,
 };
 use aura_core::time::Millis;
 use bytes::Bytes;

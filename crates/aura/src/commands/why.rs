@@ -302,7 +302,7 @@ fn signals(run: &Run, found: &mut Vec<Reason>) {
 
 /// What the attempt last told of how far it had come.
 fn alive(task: &Task) -> String {
-    let details = task.details.as_ref().map(|details| describe::data(details));
+    let details = task.details.as_ref().map(describe::data);
     details.map(|details| format!("; it last told {details}")).unwrap_or_default()
 }
 

@@ -49,13 +49,10 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
             let attempt = event.attempt.unwrap_or_default();
             format!("attempt {attempt} in {}", Span(data.until.since(at)))
         }
-        EventBody::ToolFailed(data) => data.error.to_string(),
-        EventBody::EffectUnknown(data) if data.parked => {
-            "nobody knows whether it happened; it waits for a person".to_owned()
-        }
-        EventBody::EffectUnknown(_) => "nobody knows whether it happened".to_owned(),
-        EventBody::EffectReconciled(_) => "its outcome is known after all".to_owned(),
-        EventBody::EffectSettled(data) => format!("by {}", data.actor),
+        EventBody::ToolFailed(_)
+        | EventBody::EffectUnknown(_)
+        | EventBody::EffectReconciled(_)
+        | EventBody::EffectSettled(_) => of_effect(&event.body),
         EventBody::TimerSet(timer) if timer.purpose == Purpose::Sleep => {
             format!("until {}", local_time(timer.due))
         }
@@ -95,6 +92,20 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
     })
+}
+
+/// What became of an attempt.
+fn of_effect(body: &EventBody) -> String {
+    match body {
+        EventBody::ToolFailed(data) => data.error.to_string(),
+        EventBody::EffectUnknown(data) if data.parked => {
+            "nobody knows whether it happened; it waits for a person".to_owned()
+        }
+        EventBody::EffectUnknown(_) => "nobody knows whether it happened".to_owned(),
+        EventBody::EffectReconciled(_) => "its outcome is known after all".to_owned(),
+        EventBody::EffectSettled(data) => format!("by {}", data.actor),
+        _ => String::new(),
+    }
 }
 
 fn started(work: &Work) -> String {
