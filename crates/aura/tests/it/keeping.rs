@@ -191,7 +191,7 @@ fn a_damaged_export_is_told() {
     let lines: Vec<&str> = text.lines().collect();
     let cut = lines[..lines.len() - 1].join("\n") + "\n";
     let fewer: Vec<_> = lines.iter().filter(|line| !line.contains("run.completed")).collect();
-    let fewer = fewer.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let fewer = fewer.join("\n") + "\n";
     let changed = text.replacen("\"hash\":\"", "\"hash\":\"0000", 1);
     for (name, text) in
         [("cut", cut), ("fewer", fewer), ("changed", changed), ("other", "{}\n".to_owned())]
