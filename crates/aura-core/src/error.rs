@@ -86,6 +86,8 @@ codes! {
     RunParked = "RUN_PARKED";
     /// The run comes from a copy, and nobody said that it may go on.
     RunRestored = "RUN_RESTORED";
+    /// A run can't be forked there, or not so.
+    CannotFork = "CANNOT_FORK";
     /// The run's history does not fit this build's behaviour.
     ReplayDiffers = "REPLAY_DIFFERS";
     /// Another process owns the store.

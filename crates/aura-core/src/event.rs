@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cbor;
 use crate::data::{BlobRef, Data};
 use crate::error::Failure;
+use crate::fork::{EffectReused, EffectWithheld, RunForked};
 use crate::hash::Hash;
 use crate::path::StepPath;
 use crate::saga::{
@@ -130,6 +131,17 @@ bodies! {
     34 ActivityHeartbeat(ActivityHeartbeat) = "activity.heartbeat";
     /// A call is not the one that was approved; it is held back and asked about again.
     35 ApprovalMismatched(ApprovalMismatched) = "approval.mismatched";
+    /// A run left another one, whose beginning it shares.
+    36 RunForked(Box<RunForked>) = "run.forked";
+    /// A fork took an outcome that was had before, instead of calling.
+    37 EffectReused(Box<EffectReused>) = "effect.reused";
+    /// A fork does not call, and has no outcome: a person must say.
+    38 EffectWithheld(EffectWithheld) = "effect.withheld";
+}
+
+impl EventBody {
+    /// The number of [`EventBody::RunForked`].
+    pub(crate) const FORKED: u32 = 36;
 }
 
 /// Nothing more to tell.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Data;
 use crate::event::{Doubt, Purpose, RunStarted, Settlement};
+use crate::fork::RunForked;
 use crate::hash::Hash;
 use crate::path::StepPath;
 use crate::task::TaskResult;
@@ -17,6 +18,9 @@ use crate::tool::ToolDef;
 pub enum Input {
     /// Begin. The state hash in it is filled in by the decision.
     Start(Box<RunStarted>),
+    /// Leave the run whose beginning this one shares. The keys of open tasks and the state hash in it are filled in by
+    /// the decision.
+    Fork(Box<RunForked>),
     /// An attempt ended. Dropped if step, attempt or call is not that of the open task.
     Outcome(Outcome),
     /// An attempt tells that it is alive. Dropped like an outcome.

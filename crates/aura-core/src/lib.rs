@@ -11,6 +11,7 @@ pub mod data;
 pub mod effect;
 pub mod error;
 pub mod event;
+pub mod fork;
 pub mod hash;
 pub mod id;
 pub mod input;

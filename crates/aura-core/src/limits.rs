@@ -118,6 +118,10 @@ limits! {
     UNCOMPENSATED_LISTED: usize = 100, "uncompensated steps listed at the end of a run";
     /// People who must say yes to one approval.
     QUORUM: u32 = 16, "people asked for by one approval";
+    /// Forks of forks.
+    FORK_DEPTH: usize = 64, "forks of forks";
+    /// Values that a fork changes.
+    FORK_CHANGES: usize = 64, "values that a fork changes";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.

@@ -4,7 +4,8 @@
 use aura_core::cbor::blob_references;
 use aura_core::commit::{Cause, Header, StoredCommit};
 use aura_core::data::{BlobRef, Data};
-use aura_core::event::{Event, EventBody, SignalReceived};
+use aura_core::event::{Event, EventBody, FlowPin, SignalReceived};
+use aura_core::fork::{ForkEffects, RunForked};
 use aura_core::{Hash, Millis, RunId, StepPath, TenantId};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -73,6 +74,35 @@ fn deep_bytes_do_not_exhaust_the_stack() {
     commit.payload.extend(std::iter::repeat_n(0x81, 1_000_000));
     assert!(commit.events().is_err());
     blob_references(&commit.payload, &mut Vec::new());
+}
+
+fn forked(then: Vec<Event>) -> Event {
+    let blob = BlobRef { blob: Hash::ZERO, bytes: 1 };
+    let flow = FlowPin { name: "f".to_owned(), version: None, hash: Hash::ZERO, bundle: blob };
+    let body = EventBody::RunForked(Box::new(RunForked {
+        parent: RunId(Uuid::nil()),
+        seq: 3,
+        hash: Hash::ZERO,
+        flow,
+        seed: Hash::ZERO,
+        effects: ForkEffects::Mock,
+        mocks: Some(Data::null()),
+        changes: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
+        actor: "me".to_owned(),
+        then,
+        open: Vec::new(),
+        state: Hash::ZERO,
+    }));
+    Event { step: None, attempt: None, body }
+}
+
+#[test]
+fn a_fork_comes_back_with_the_input_that_it_took_over() {
+    let events = vec![forked(vec![signal(Data::null())])];
+    assert_eq!(sealed(&events).events().unwrap(), events);
+    let nested = forked(vec![forked(Vec::new())]);
+    assert!(sealed(&[nested]).events().is_err(), "forks do not nest");
 }
 
 #[test]

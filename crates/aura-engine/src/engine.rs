@@ -16,7 +16,7 @@ use tokio::runtime::Handle as Runtime;
 use crate::cache::BlobCache;
 use crate::catalog::Catalog;
 use crate::commit::Writer;
-use crate::message::{Accepted, Message, StartRun, Submission, Submitted};
+use crate::message::{Accepted, ForkRun, Message, StartRun, Submission, Submitted};
 use crate::perform::{TokioFetcher, TokioPerformer};
 use crate::shard::{Shard, ShardPorts, busy};
 use crate::snapshots::SnapshotWriter;
@@ -175,6 +175,17 @@ impl Handle {
     pub fn start(&self, run: RunId, start: StartRun) -> Result<Accepted, Problem> {
         self.ask(|reply| {
             let input = Submitted::Start(Box::new(start));
+            Message::Submit(Submission { run, input, reply })
+        })
+    }
+
+    /// Starts a run that shares the beginning of another, and waits until its own first commit is durable.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`]; the other run can't be forked there.
+    pub fn fork(&self, run: RunId, fork: ForkRun) -> Result<Accepted, Problem> {
+        self.ask(|reply| {
+            let input = Submitted::Fork(Box::new(fork));
             Message::Submit(Submission { run, input, reply })
         })
     }

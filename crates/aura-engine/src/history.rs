@@ -137,7 +137,7 @@ impl History {
     }
 }
 
-fn fold_problem(run: RunId, error: &FoldError) -> Problem {
+pub(crate) fn fold_problem(run: RunId, error: &FoldError) -> Problem {
     Problem::new(Code::ChainBroken, format!("run {run}: {error}"))
         .kept("other runs are not touched by this")
         .next("aura store check")
@@ -190,8 +190,8 @@ impl Verified {
         let mut flow: Option<Arc<Flow>> = None;
         let (mut commits, mut head) = (0, Hash::ZERO);
         read_all(store, id, &mut |commit| {
-            if redecide && flow.is_none() {
-                flow = Some(Arc::new(first_flow(store, &commit)?));
+            if redecide && let Some(pin) = new_flow(&commit, flow.is_none())? {
+                flow = Some(Arc::new(load_flow(store, &pin)?));
             }
             if let Some(flow) = &flow {
                 replay.redecide(flow, &commit).map_err(|e| replay_problem(id, e))?;
@@ -210,11 +210,15 @@ impl Verified {
     }
 }
 
-fn first_flow(store: &dyn Store, commit: &StoredCommit) -> Result<Flow, Problem> {
+/// The flow by which a commit and those after it were decided, if it is another than before.
+fn new_flow(commit: &StoredCommit, first: bool) -> Result<Option<FlowPin>, Problem> {
     let id = commit.header.run;
+    // Only the first commit of a run or of a fork says so.
     let events = commit.events().map_err(|e| fold_problem(id, &e.into()))?;
     match events.first().map(|event| &event.body) {
-        Some(aura_core::EventBody::RunStarted(started)) => load_flow(store, &started.flow),
+        Some(aura_core::EventBody::RunStarted(started)) => Ok(Some(started.flow.clone())),
+        Some(aura_core::EventBody::RunForked(forked)) => Ok(Some(forked.flow.clone())),
+        _ if !first => Ok(None),
         _ => {
             Err(Problem::new(Code::ChainBroken, format!("run {id} does not begin with its start"))
                 .next("aura store check"))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aura_core::data::BlobRef;
 use aura_core::error::Problem;
 use aura_core::event::RunStarted;
+use aura_core::fork::RunForked;
 use aura_core::id::RunId;
 use aura_core::input::{Heartbeat, Input, Outcome};
 use aura_core::ports::{BlobError, RunStatus, StoreError};
@@ -104,6 +105,8 @@ pub struct Submission {
 pub enum Submitted {
     /// A new run.
     Start(Box<StartRun>),
+    /// A new run that shares the beginning of another.
+    Fork(Box<ForkRun>),
     /// An input of a run that exists.
     Input(Input),
 }
@@ -116,6 +119,16 @@ pub struct StartRun {
     pub bundle: Bytes,
     /// The compiled flow.
     pub flow: Arc<Flow>,
+    /// Whether this process performs it.
+    pub perform: bool,
+}
+
+/// A new run that shares the beginning of another.
+pub struct ForkRun {
+    /// What tells it from the other.
+    pub forked: RunForked,
+    /// The bytes of its bundle and the compiled flow, where it has another flow than the store knows already.
+    pub flow: Option<(Bytes, Arc<Flow>)>,
     /// Whether this process performs it.
     pub perform: bool,
 }

@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::cache::BlobCache;
 use crate::commit::{Committer, Unit};
+use crate::fork::recording_for;
 use crate::history::{load_flow, open_history, store_problem};
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
@@ -285,6 +286,7 @@ impl Shard {
                     self.decide_for(run, Job { input, reply: Some(reply) }, now);
                 }
                 Submitted::Start(start) => self.start(run, *start, reply, now),
+                Submitted::Fork(fork) => self.fork(run, *fork, reply, now),
             },
             Message::Perform { run, reply } => self.perform(run, reply, now),
             Message::Recover { reply } => self.recover(reply, now),
@@ -427,6 +429,9 @@ impl Shard {
         };
         let mut stream = Stream::new(history.run, history.head, flow);
         stream.snapshot = Due::after(history.snapshot, history.since);
+        if !stream.run.closed() {
+            stream.recording = recording_for(&*store, stream.run.fork.as_ref())?;
+        }
         self.streams.insert(run, stream);
         self.note_timer(run);
         Ok(())

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use aura_core::StepPath;
 use aura_core::id::RunId;
 use aura_core::limits;
+use aura_core::ports::Store;
 use aura_core::task::TaskSpec;
-use aura_graph::decide::{Gate, Grant};
+use aura_graph::decide::{Gate, Grant, Reuse, Taken};
+use aura_graph::state::Shared;
+
+use crate::fork::Recording;
 
 /// Slots in use, and steps that wait, first come first served.
 #[derive(Debug)]
@@ -91,6 +95,18 @@ pub(crate) struct TurnGate<'a> {
     pub(crate) first: bool,
     pub(crate) granted: Vec<StepPath>,
     pub(crate) refused: Vec<StepPath>,
+    /// For a fork that reuses outcomes: where they are.
+    pub(crate) recorded: Option<Recorded<'a>>,
+}
+
+/// What a fork that reuses outcomes takes them from.
+pub(crate) struct Recorded<'a> {
+    pub(crate) recording: &'a Recording,
+    pub(crate) store: &'a dyn Store,
+    /// Events whose outcomes it took in earlier turns.
+    pub(crate) used: Option<&'a Shared<u64, ()>>,
+    /// Events whose outcomes it takes in this one.
+    pub(crate) taken: BTreeSet<u64>,
 }
 
 impl Gate for TurnGate<'_> {
@@ -102,5 +118,19 @@ impl Gate for TurnGate<'_> {
         }
         self.refused.push(step.clone());
         Grant::Wait
+    }
+
+    fn reuse(&mut self, step: &StepPath, spec: &TaskSpec) -> Reuse {
+        let Some(recorded) = self.recorded.as_mut().filter(|_| self.performs) else {
+            self.refused.push(step.clone());
+            return Reuse::Later;
+        };
+        let Recorded { recording, store, used, taken } = recorded;
+        let in_use = |seq| taken.contains(&seq) || used.is_some_and(|used| used.contains_key(&seq));
+        let answer = recording.find(*store, (step, spec), &in_use);
+        if let Reuse::Take(Taken { from, .. }) = &answer {
+            taken.insert(from.seq);
+        }
+        answer
     }
 }

@@ -11,6 +11,7 @@ use aura_core::time::Millis;
 use aura_graph::{Flow, Run};
 use serde_json::Value;
 
+use crate::fork::Recording;
 use crate::message::Reply;
 use crate::snapshots::Due;
 
@@ -27,6 +28,8 @@ pub(crate) struct Stream {
     pub(crate) snapshot: Due,
     /// The timer under which the shard knows it.
     pub(crate) timer: Option<Millis>,
+    /// The outcomes that a fork may take from its parent.
+    pub(crate) recording: Option<Arc<Recording>>,
     /// An input that waits for blobs.
     pub(crate) blocked: Option<Blocked>,
     /// Inputs behind it.
@@ -64,6 +67,7 @@ impl Stream {
             undurable: 0,
             snapshot: Due::default(),
             timer: None,
+            recording: None,
             blocked: None,
             queue: VecDeque::new(),
         }

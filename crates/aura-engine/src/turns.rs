@@ -1,6 +1,6 @@
 //! One input, one turn: asking for the decision, sealing its commit, and noting what it opens and drops.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::cache::Pinned;
 use crate::message::Accepted;
 use crate::shard::{Released, Shard, busy};
-use crate::slots::TurnGate;
+use crate::slots::{Recorded, TurnGate};
 use crate::stream::{Blocked, Job};
 
 /// Epoch of a shard whose owner holds a file lock instead of a lease.
@@ -95,12 +95,19 @@ impl Shard {
         (pins, asked): (BTreeMap<BlobRef, Arc<Value>>, u32),
     ) {
         let Some(stream) = self.streams.get(&run) else { return };
+        let forks = matches!(job.input, Input::Fork(_));
         let mut gate = TurnGate {
             slots: &self.slots,
             performs: self.performs.contains(&run),
             first: matches!(job.input, Input::Granted { .. }),
             granted: Vec::new(),
             refused: Vec::new(),
+            recorded: stream.recording.as_deref().map(|recording| Recorded {
+                recording,
+                store: &*self.ports.store,
+                used: stream.run.fork.as_ref().map(|fork| &fork.used).filter(|_| !forks),
+                taken: BTreeSet::new(),
+            }),
         };
         let blobs = Arc::new(Pinned { cache: Arc::clone(&self.ports.cache), pins: pins.clone() });
         let mut world = World { now, salt: self.salt, gate: &mut gate, blobs };
@@ -115,17 +122,19 @@ impl Shard {
             }
             Ok(Decision::Nothing) => {
                 self.wait_for_slots(run, refused);
+                self.forget_unborn(run, forks);
                 if let Some(reply) = job.reply {
                     self.reply_when_durable(run, reply);
                 }
             }
-            Ok(Decision::Refused(problem)) if problem.code == Code::Internal => {
+            Ok(Decision::Refused(problem)) if problem.code == Code::Internal && !forks => {
                 let problem = self.park(run, &problem.what);
                 if let Some(reply) = job.reply {
                     reply(Err(problem));
                 }
             }
             Ok(Decision::Refused(problem)) => {
+                self.forget_unborn(run, forks);
                 if let Some(reply) = job.reply {
                     reply(Err(problem));
                 }
@@ -139,6 +148,14 @@ impl Shard {
             }
         }
         self.note_timer(run);
+    }
+
+    /// A fork that was refused never was; what stands in memory under its id is its parent's.
+    fn forget_unborn(&mut self, run: RunId, forks: bool) {
+        if forks {
+            self.streams.remove(&run);
+            self.performs.remove(&run);
+        }
     }
 
     fn wait_for_slots(&mut self, run: RunId, steps: Vec<aura_core::StepPath>) {

@@ -1,17 +1,17 @@
 //! Re-deciding a history and comparing: the proof that a build still decides as the log says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aura_core::commit::{Cause, StoredCommit};
-use aura_core::event::{ActivityHeartbeat, Doubt, Event, EventBody, Settlement};
+use aura_core::event::{ActivityHeartbeat, Doubt, EffectSettled, Event, EventBody, Settlement};
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input, Outcome};
 use aura_core::path::StepPath;
 use aura_core::task::{Artifact, TaskResult, TaskSpec};
 use serde_json::json;
 
-use crate::decide::{Decision, Gate, Grant, World, decide};
+use crate::decide::{Decision, Gate, Grant, Reuse, Taken, World, decide};
 use crate::definition::Flow;
 use crate::expr::BlobLookup;
 use crate::state::{self, FoldError, Run, fold, fold_commit};
@@ -57,17 +57,14 @@ pub struct Difference {
 pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
     match cause {
         Cause::Continue => return Some(Input::Continue),
-        Cause::Granted => {
-            let called = |event: &&Event| matches!(event.body, EventBody::ToolCalled(_));
-            let steps = events.iter().filter(called).filter_map(|event| event.step.clone());
-            return Some(Input::Granted { steps: steps.collect() });
-        }
+        Cause::Granted => return Some(granted_of(events)),
         Cause::Events => {}
     }
     let first = events.first()?;
     let step = first.step.clone();
     Some(match &first.body {
         EventBody::RunStarted(data) => Input::Start(data.clone()),
+        EventBody::RunForked(data) => Input::Fork(data.clone()),
         EventBody::ToolCompleted(_) | EventBody::ToolFailed(_) | EventBody::EffectReconciled(_) => {
             return outcome_of(first);
         }
@@ -101,12 +98,7 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         EventBody::RunResumed(data) => {
             Input::Resume { actor: data.actor.clone(), reason: data.reason.clone() }
         }
-        EventBody::EffectSettled(data) => Input::Settle {
-            key: data.key,
-            outcome: data.outcome.clone(),
-            actor: data.actor.clone(),
-            reason: data.reason.clone(),
-        },
+        EventBody::EffectSettled(data) => settle_of(data),
         _ => return None,
     })
 }
@@ -134,6 +126,29 @@ fn outcome_of(first: &Event) -> Option<Input> {
     };
     let (step, attempt) = (first.step.clone()?, first.attempt?);
     Some(Input::Outcome(Outcome { step, attempt, call, result }))
+}
+
+fn settle_of(data: &EffectSettled) -> Input {
+    Input::Settle {
+        key: data.key,
+        outcome: data.outcome.clone(),
+        actor: data.actor.clone(),
+        reason: data.reason.clone(),
+    }
+}
+
+/// The steps that were asked about again and got an answer. Later steps of the turn are among them, which changes
+/// nothing: they were not ready when it began.
+fn granted_of(events: &[Event]) -> Input {
+    let answered = |event: &&Event| {
+        matches!(
+            event.body,
+            EventBody::ToolCalled(_) | EventBody::EffectReused(_) | EventBody::EffectWithheld(_)
+        )
+    };
+    Input::Granted {
+        steps: events.iter().filter(answered).filter_map(|event| event.step.clone()).collect(),
+    }
 }
 
 fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {
@@ -174,6 +189,7 @@ fn unknown_of(events: &[Event]) -> Option<Input> {
 #[derive(Debug)]
 pub struct Recorded {
     called: BTreeSet<StepPath>,
+    reused: BTreeMap<StepPath, Reuse>,
 }
 
 impl Recorded {
@@ -184,13 +200,29 @@ impl Recorded {
             .filter(|event| matches!(event.body, EventBody::ToolCalled(_)))
             .filter_map(|event| event.step.clone())
             .collect();
-        Self { called }
+        let reused = events.iter().filter_map(|event| {
+            let answer = match &event.body {
+                EventBody::EffectReused(data) => Reuse::Take(Taken {
+                    from: data.from?,
+                    outcome: data.outcome.clone(),
+                    truncated: data.truncated,
+                }),
+                EventBody::EffectWithheld(data) => Reuse::Withhold(data.why),
+                _ => return None,
+            };
+            Some((event.step.clone()?, answer))
+        });
+        Self { called, reused: reused.collect() }
     }
 }
 
 impl Gate for Recorded {
     fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
         if self.called.contains(step) { Grant::Go } else { Grant::Wait }
+    }
+
+    fn reuse(&mut self, step: &StepPath, _spec: &TaskSpec) -> Reuse {
+        self.reused.get(step).cloned().unwrap_or(Reuse::Later)
     }
 }
 
@@ -254,7 +286,10 @@ impl Replay {
             gate: &mut gate,
             blobs: Arc::clone(&self.blobs),
         };
-        let decided = match decide(&self.run, flow, &input, &mut world) {
+        // What a fork shares was decided for the run that it left: ids and keys derive from that one.
+        let mut run = self.run.clone();
+        run.id = commit.header.run;
+        let decided = match decide(&run, flow, &input, &mut world) {
             Decision::Turn(turn) => turn.events,
             Decision::Need(blobs) => return Err(ReplayError::Blobs(blobs)),
             Decision::Nothing | Decision::Refused(_) => Vec::new(),

@@ -4,6 +4,7 @@
 //! [`Disk`] can be copied at any time and opened again, as after a crash, and appends can be made to fail. It is
 //! not a cache and not a fast store; it has no locks between processes and no damage of its own.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,7 @@ use aura_core::cbor;
 use aura_core::commit::{BadCommit, FORMAT, StoredCommit};
 use aura_core::data::blob_address;
 use aura_core::error::Code;
+use aura_core::fork::ForkPoint;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
@@ -42,6 +44,8 @@ pub struct Disk {
     pub removals: u64,
     /// Where the commits of each run stand in the log.
     pub streams: BTreeMap<RunId, Vec<usize>>,
+    /// Where forks left their parents.
+    pub forks: BTreeMap<RunId, ForkPoint>,
     /// The rows.
     pub rows: BTreeMap<RunId, RunRow>,
     /// The last snapshot of each run.
@@ -63,6 +67,7 @@ impl Default for Disk {
             position: Position::default(),
             removals: 0,
             streams: BTreeMap::new(),
+            forks: BTreeMap::new(),
             rows: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -141,9 +146,30 @@ fn refused(code: Code, message: String) -> StoreError {
 
 impl Disk {
     /// The event that must come next in `run`.
-    fn next_seq(&self, run: RunId) -> u64 {
+    fn next_seq(&self, run: RunId, forked: Option<ForkPoint>) -> Result<u64, StoreError> {
         let last = self.streams.get(&run).and_then(|places| self.log.get(*places.last()?));
-        last.map_or(1, |commit| commit.header.seq + u64::from(commit.header.count))
+        match (last, forked) {
+            (Some(last), _) => Ok(last.header.seq + u64::from(last.header.count)),
+            (None, Some(point)) if self.streams.contains_key(&point.parent) => Ok(point.seq + 1),
+            (None, Some(point)) => {
+                let message = format!("run {run} forks run {}, which is not here", point.parent);
+                Err(refused(Code::ChainBroken, message))
+            }
+            (None, None) => Ok(1),
+        }
+    }
+
+    /// The history of a run: what it shares, then its own commits.
+    fn history(&self, run: RunId) -> Vec<StoredCommit> {
+        let own = self.streams.get(&run).into_iter().flatten();
+        let own = own.filter_map(|place| self.log.get(*place)).cloned();
+        let mut commits = Vec::new();
+        if let Some(point) = self.forks.get(&run) {
+            commits = self.history(point.parent);
+            commits.retain(|commit| commit.header.seq <= point.seq);
+        }
+        commits.extend(own);
+        commits
     }
 
     /// Whether a group may be applied; it is applied only as a whole.
@@ -165,8 +191,15 @@ impl Disk {
             }
         }
         let mut next: BTreeMap<RunId, u64> = BTreeMap::new();
+        let forks: BTreeMap<RunId, ForkPoint> =
+            group.rows.iter().filter_map(|row| Some((row.run, row.forked?))).collect();
         for StoredCommit { header, .. } in &group.commits {
-            let expected = next.entry(header.run).or_insert_with(|| self.next_seq(header.run));
+            let expected = match next.entry(header.run) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    entry.insert(self.next_seq(header.run, forks.get(&header.run).copied())?)
+                }
+            };
             if header.count == 0 || header.seq != *expected {
                 let bad = BadCommit::Gap { expected: *expected, found: header.seq };
                 return Err(refused(Code::ChainBroken, format!("run {}: {bad}", header.run)));
@@ -177,6 +210,13 @@ impl Disk {
     }
 
     fn apply(&mut self, group: &Group) {
+        for row in &group.rows {
+            if let Some(point) = row.forked
+                && !self.streams.contains_key(&row.run)
+            {
+                self.forks.insert(row.run, point);
+            }
+        }
         for commit in &group.commits {
             self.streams.entry(commit.header.run).or_default().push(self.log.len());
             self.log.push(commit.clone());
@@ -268,7 +308,8 @@ impl Disk {
         let mut row = row.clone();
         let last = self.streams.get(&row.run).and_then(|places| self.log.get(*places.last()?));
         if let Some(last) = last.filter(|_| row.mark != Mark::Closed) {
-            row.events = self.next_seq(row.run) - 1;
+            row.events =
+                self.next_seq(row.run, self.forks.get(&row.run).copied()).map_or(0, |n| n - 1);
             row.updated = last.header.at;
         }
         row
@@ -297,10 +338,9 @@ impl Store for ModelStore {
         limit: usize,
     ) -> Result<Vec<StoredCommit>, StoreError> {
         let state = self.usable()?;
-        let places = state.disk.streams.get(&run).into_iter().flatten();
-        let commits = places.filter_map(|place| state.disk.log.get(*place));
+        let commits = state.disk.history(run).into_iter();
         let ends = |commit: &StoredCommit| commit.header.seq + u64::from(commit.header.count);
-        Ok(commits.filter(|commit| ends(commit) > from_seq).take(limit).cloned().collect())
+        Ok(commits.filter(|commit| ends(commit) > from_seq).take(limit).collect())
     }
 
     fn tail(
@@ -396,7 +436,14 @@ impl Store for ModelStore {
         let mut heads: BTreeMap<RunId, (Hash, u64)> = BTreeMap::new();
         for commit in &disk.log {
             let run = commit.header.run;
-            let head = heads.entry(run).or_insert((Hash::ZERO, 1));
+            let head = heads.entry(run).or_insert_with(|| {
+                let shared = disk.forks.get(&run).filter(|point| point.seq > 0);
+                shared.map_or((Hash::ZERO, 1), |point| {
+                    let mut shared = disk.history(point.parent).into_iter();
+                    let last = shared.rfind(|commit| commit.header.seq <= point.seq);
+                    (last.map_or(Hash::ZERO, |commit| commit.hash), point.seq + 1)
+                })
+            });
             if let Err(bad) = commit.check(head.0, head.1) {
                 health.faults.push((Some(run), Code::ChainBroken, bad.to_string()));
             }

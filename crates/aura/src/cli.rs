@@ -82,6 +82,8 @@ commands! {
     Events => events;
     /// Fold a run's history again, and check it.
     Replay => replay;
+    /// Go on from a step of a run, in a run of its own.
+    Fork => fork;
     /// Let a run start nothing new for now.
     Pause => pause;
     /// Cancel a run.

@@ -4,11 +4,12 @@ use aura_core::data::Data;
 use aura_core::event::{
     Doubt, EventBody, Next, OnFailure, Output, Purpose, Request, Settlement, SkipReason, Work,
 };
+use aura_core::fork::{Changed, ForkEffects, RunForked, Withheld};
 use aura_core::ports::RunStatus;
 use aura_core::time::{Millis, Span};
 use serde_json::Value;
 
-use crate::output::{Tone, cut, local_time, plain};
+use crate::output::{Tone, cut, local_time, plain, short};
 use crate::saga;
 
 /// Characters of a value in a list.
@@ -88,6 +89,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::ApprovalDenied(_)
         | EventBody::ApprovalExpired(_) => Tone::Bad,
         EventBody::EffectUnknown(_)
+        | EventBody::EffectWithheld(_)
         | EventBody::ApprovalRequested(_)
         | EventBody::ApprovalMismatched(_)
         | EventBody::StepRetrying(_)
@@ -95,7 +97,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::RunCompensating(_)
         | EventBody::RunPaused(_)
         | EventBody::RunCancelled(_) => Tone::Warn,
-        EventBody::RunStarted(_) => Tone::Strong,
+        EventBody::RunStarted(_) | EventBody::RunForked(_) => Tone::Strong,
         _ => Tone::Busy,
     }
 }
@@ -107,6 +109,7 @@ pub(crate) fn event(body: &EventBody) -> String {
             let version = e.flow.version.as_deref().unwrap_or_default();
             format!("{} {version} {}", e.flow.name, data(&e.input)).replace("  ", " ")
         }
+        EventBody::RunForked(e) => forked(e),
         EventBody::RunCompleted(e) => data(&e.output),
         EventBody::RunFailed(e) => {
             let step = e.step.as_ref().map(|step| format!("{step}: ")).unwrap_or_default();
@@ -158,6 +161,16 @@ fn act(body: &EventBody) -> String {
             let why = e.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             one_line(&format!("{} by {}{why}", settlement(&e.outcome), e.actor), BRIEF * 2)
         }
+        EventBody::EffectReused(e) => {
+            let from = e.from.map_or_else(
+                || "from a file".to_owned(),
+                |from| format!("of event {} of {}", from.seq, short(from.run)),
+            );
+            one_line(&format!("{}, {from}", settlement(&e.outcome)), BRIEF * 2)
+        }
+        EventBody::EffectWithheld(e) => {
+            format!("key {}: {}; waits for a person", e.key.short(), withheld(e.why))
+        }
         EventBody::TimerSet(e) | EventBody::TimerFired(e) => {
             format!("{} {}", purpose(e.purpose), local_time(e.due))
         }
@@ -192,6 +205,47 @@ fn act(body: &EventBody) -> String {
         }
         EventBody::CompensationFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
         _ => String::new(),
+    }
+}
+
+fn forked(e: &RunForked) -> String {
+    let changes: Vec<_> = e
+        .changes
+        .iter()
+        .map(|change| format!("; {} = {}", changed(&change.of), data(&change.value)))
+        .collect();
+    let (flow, seq) = (&e.flow.name, e.seq);
+    let how = effects(e.effects);
+    let (parent, changes) = (short(e.parent), changes.concat());
+    one_line(&format!("{flow} from {parent} after event {seq}, {how}{changes}"), BRIEF * 2)
+}
+
+/// What a fork changed, as `--set` names it.
+pub(crate) fn changed(of: &Changed) -> String {
+    match of {
+        Changed::Input => "input".to_owned(),
+        Changed::Var(name) => format!("vars.{name}"),
+        Changed::Output(step) => format!("steps.{step}.output"),
+    }
+}
+
+/// Where the outcomes of a fork's effects come from.
+pub(crate) fn effects(effects: ForkEffects) -> &'static str {
+    match effects {
+        ForkEffects::Reuse => "outcomes reused",
+        ForkEffects::Mock => "outcomes from a file",
+        ForkEffects::Live => "effects live",
+    }
+}
+
+/// Why a fork has no outcome for a call.
+pub(crate) fn withheld(why: Withheld) -> &'static str {
+    match why {
+        Withheld::NoRecord => "the parent has no unused outcome of this call",
+        Withheld::Open => "the parent's call has no outcome yet",
+        Withheld::Unknown => "the outcome of the parent's call is in doubt",
+        Withheld::Unreadable => "the parent's record of this call can't be read",
+        Withheld::NoMock => "the file has no outcome for it",
     }
 }
 

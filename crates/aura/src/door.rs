@@ -9,7 +9,7 @@ use aura_core::ports::{Blobs, Compacted, Compaction, Store};
 use aura_store::{Access, Opened};
 
 use crate::context::Context;
-use crate::order::Order;
+use crate::order::{ForkOrder, Order};
 use crate::owner::Owner;
 use crate::socket::client::{Client, Told};
 use crate::socket::protocol::{Ask, Request, Taken};
@@ -111,6 +111,20 @@ impl Door {
             Self::Own(owner) => owner.desk().start(order.clone(), detached).map(Some),
             Self::Ask(asking) => {
                 asking.tell(&Request::Start { order: Box::new(order.clone()), detached })
+            }
+        }
+    }
+
+    /// Forks a run; whoever owns the store performs the fork. `None` if the owner left.
+    pub(crate) fn fork(
+        &mut self,
+        order: &ForkOrder,
+        detached: bool,
+    ) -> Result<Option<Taken>, Problem> {
+        match self {
+            Self::Own(owner) => owner.desk().fork(order.clone(), detached).map(Some),
+            Self::Ask(asking) => {
+                asking.tell(&Request::Fork { order: Box::new(order.clone()), detached })
             }
         }
     }

@@ -56,6 +56,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::RunRestored
         | Code::KeyConflict
         | Code::TooManySignals
+        | Code::CannotFork
         | Code::ApprovalMismatch => Exit::Usage,
         Code::StoreOwned
         | Code::StoreNewer

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aura_core::commit::StoredCommit;
 use aura_core::error::{Code, Problem};
 use aura_core::event::Event;
 use aura_core::hash::Hash;
@@ -82,6 +83,21 @@ impl Follower {
         Ok(())
     }
 
+    /// Reads up to this event, the end of a commit, without showing it.
+    pub(crate) fn skip_to(&mut self, store: &dyn Store, seq: u64) -> Result<(), Problem> {
+        while self.run.events < seq {
+            let from = self.run.events + 1;
+            let page = store.read(self.run.id, from, PAGE).map_err(|e| unreadable(&e))?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for commit in page.iter().take_while(|commit| commit.header.seq <= seq) {
+                self.take(commit, &mut |model, _| model.finished.clear())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads what is new, and shows it; gives back whether there was anything.
     fn catch_up(
         &mut self,
@@ -111,24 +127,33 @@ impl Follower {
             let last = page.len() < PAGE;
             for commit in page {
                 any = true;
-                let damaged = |why: String| {
-                    Problem::new(Code::ChainBroken, format!("run {}: {why}", commit.header.run))
-                        .next("aura store check")
-                };
-                fold_commit(&mut self.run, &mut self.head, &commit)
-                    .map_err(|e| damaged(e.to_string()))?;
-                let events = commit.events().map_err(|e| damaged(e.to_string()))?;
-                for event in &events {
-                    show(&mut self.model, News::Fact(commit.header.at, event));
-                    self.model.apply(commit.header.at, event);
-                }
-                // A long history is drawn as it comes, so that what ended does not pile up.
-                show(&mut self.model, News::Commit);
+                self.take(&commit, show)?;
             }
             if last {
                 return Ok(any);
             }
         }
+    }
+
+    fn take(
+        &mut self,
+        commit: &StoredCommit,
+        show: &mut dyn FnMut(&mut Model, News<'_>),
+    ) -> Result<(), Problem> {
+        let run = self.run.id;
+        let damaged = |why: String| {
+            Problem::new(Code::ChainBroken, format!("run {run}: {why}")).next("aura store check")
+        };
+        let folded = fold_commit(&mut self.run, &mut self.head, commit);
+        folded.map_err(|e| damaged(e.to_string()))?;
+        let events = commit.events().map_err(|e| damaged(e.to_string()))?;
+        for event in &events {
+            show(&mut self.model, News::Fact(commit.header.at, event));
+            self.model.apply(commit.header.at, event);
+        }
+        // A long history is drawn as it comes, so that what ended does not pile up.
+        show(&mut self.model, News::Commit);
+        Ok(())
     }
 
     /// Whether nothing can happen without a person or a signal.

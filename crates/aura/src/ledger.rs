@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
 use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
+use aura_core::fork::{Origin, Reopened, Withheld};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -100,6 +101,12 @@ pub(crate) struct Entry {
     pub(crate) doubt: Option<Doubt>,
     /// Why its last attempt failed or is in doubt.
     pub(crate) error: Option<Failure>,
+    /// Whether a fork took its outcome from its parent or a file instead of calling.
+    pub(crate) reused: bool,
+    /// The parent's event that tells the outcome which was taken.
+    pub(crate) from: Option<Origin>,
+    /// Why a fork did not call, and had no outcome.
+    pub(crate) withheld: Option<Withheld>,
     /// When its first intent was recorded.
     pub(crate) started: Millis,
     /// When something last happened to it.
@@ -122,6 +129,9 @@ impl Ledger {
     /// Takes the next event; entries that it closes go to `done`.
     pub(crate) fn take(&mut self, at: Millis, event: &Event, done: &mut dyn FnMut(Entry)) {
         let Some(step) = &event.step else {
+            if let EventBody::RunForked(data) = &event.body {
+                self.leave_parent(&data.open);
+            }
             let ends = matches!(
                 event.body,
                 EventBody::RunCompleted(_)
@@ -177,6 +187,9 @@ impl Ledger {
             settled: None,
             doubt: None,
             error: None,
+            reused: false,
+            from: None,
+            withheld: None,
             started: at,
             updated: at,
         };
@@ -185,7 +198,22 @@ impl Ledger {
 
     /// What is still open, at the end of the log.
     pub(crate) fn rest(self) -> impl Iterator<Item = Entry> {
-        self.open.into_values().filter(|entry| entry.attempts > 0)
+        self.open.into_values().filter(Entry::counts)
+    }
+
+    /// What was open in the parent is the fork's own from here on.
+    fn leave_parent(&mut self, open: &[Reopened]) {
+        for open in open {
+            if let Some(entry) = self.open.get_mut(&open.step) {
+                entry.key = open.key;
+                if open.again {
+                    entry.attempts = 0;
+                    entry.status = Status::Intended;
+                    entry.doubt = None;
+                    entry.error = None;
+                }
+            }
+        }
     }
 
     fn close(&mut self, path: &StepPath, done: &mut dyn FnMut(Entry)) {
@@ -196,7 +224,7 @@ impl Ledger {
         let steps: Vec<_> = steps.filter(below).cloned().collect();
         for step in steps {
             if let Some(mut entry) = self.open.remove(&step)
-                && entry.attempts > 0
+                && entry.counts()
             {
                 entry.status = match entry.status {
                     Status::InDoubt => Status::Unknown,
@@ -210,6 +238,11 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Whether there is anything to tell of it.
+    fn counts(&self) -> bool {
+        self.attempts > 0 || self.reused || self.withheld.is_some()
+    }
+
     fn happens(&mut self, at: Millis, attempt: Option<u32>, body: &EventBody) {
         match body {
             EventBody::ToolCalled(_) => {
@@ -238,6 +271,15 @@ impl Entry {
             EventBody::EffectReconciled(data) => {
                 self.reconciled = true;
                 self.becomes(&data.outcome);
+            }
+            EventBody::EffectReused(data) => {
+                self.reused = true;
+                self.from = data.from;
+                self.becomes(&data.outcome);
+            }
+            EventBody::EffectWithheld(data) => {
+                self.withheld = Some(data.why);
+                self.status = Status::InDoubt;
             }
             EventBody::EffectSettled(data) => {
                 let outcome = self.becomes(&data.outcome);

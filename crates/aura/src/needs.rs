@@ -3,6 +3,7 @@
 use aura_graph::Run;
 use serde::Serialize;
 
+use crate::describe;
 use crate::output::plain;
 
 /// Something that only a person or a signal can do.
@@ -54,14 +55,26 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
     }
     for (step, task) in run.in_doubt() {
         let (key, tool) = (task.spec.key.short(), &task.spec.tool);
+        let (what, last) = match task.withheld {
+            Some(why) => (
+                format!(
+                    "effect {key} at {step}: {tool} is not called: {}",
+                    describe::withheld(why)
+                ),
+                "--live",
+            ),
+            None => {
+                (format!("effect {key} at {step}: nobody knows whether {tool} happened"), "--retry")
+            }
+        };
         needs.push(Need {
             kind: "effect",
             step: step.to_string(),
-            what: format!("effect {key} at {step}: nobody knows whether {tool} happened"),
+            what,
             command: format!("aura effects settle {key} --succeeded --output JSON"),
             others: vec![
                 format!("aura effects settle {key} --failed --reason TEXT"),
-                format!("aura effects settle {key} --retry"),
+                format!("aura effects settle {key} {last}"),
             ],
         });
     }

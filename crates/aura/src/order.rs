@@ -7,12 +7,13 @@ use aura_core::canonical;
 use aura_core::data::{Data, blob_address};
 use aura_core::error::{Code, Problem};
 use aura_core::event::{FlowPin, RunStarted};
+use aura_core::fork::RunForked;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Bundle;
 use aura_core::task::Permissions;
-use aura_engine::{Catalog, StartRun};
-use aura_graph::definition;
+use aura_engine::{Catalog, ForkRun, StartRun};
+use aura_graph::{Flow, definition};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,22 +42,9 @@ pub(crate) struct Order {
 impl Order {
     /// The start as an engine over a store with this salt takes it.
     pub(crate) fn into_start(self, catalog: &Catalog, salt: Hash) -> Result<StartRun, Problem> {
-        let flow = definition::load(&self.source, catalog).map_err(|found| {
-            let first = found.problems.first().map(ToString::to_string).unwrap_or_default();
-            Problem::new(Code::FlowInvalid, format!("the flow does not load at the owner: {first}"))
-                .next("aura version, here and for the process that owns the store")
-        })?;
-        let bundle = Bundle { source: self.source, tools: flow.tools.clone() };
-        let bundle = serde_json::to_value(&bundle)
-            .map_err(|e| Problem::new(Code::Internal, format!("the flow can't be pinned: {e}")))?;
-        let bundle = Bytes::from(canonical::to_vec(&bundle));
+        let Pinned { pin, bundle, flow } = pin(self.source, catalog, salt)?;
         let started = RunStarted {
-            flow: FlowPin {
-                name: flow.name.clone(),
-                version: flow.version.clone(),
-                hash: flow.hash,
-                bundle: blob_address(salt, &bundle),
-            },
+            flow: pin,
             input: Data::from(self.input),
             wide_numbers: self.wide,
             key: self.key,
@@ -70,12 +58,67 @@ impl Order {
             state: Hash::ZERO,
             deadline: None,
         };
-        Ok(StartRun { started, bundle, flow: Arc::new(flow), perform: true })
+        Ok(StartRun { started, bundle, flow, perform: true })
     }
 }
 
+/// A fork that a person asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ForkOrder {
+    /// The new run.
+    pub(crate) run: RunId,
+    /// What tells it from the other; its flow is the parent's.
+    pub(crate) forked: RunForked,
+    /// The text of another flow file.
+    pub(crate) source: Option<String>,
+}
+
+impl ForkOrder {
+    /// The fork as an engine over a store with this salt takes it.
+    pub(crate) fn into_fork(self, catalog: &Catalog, salt: Hash) -> Result<ForkRun, Problem> {
+        let mut forked = self.forked;
+        let flow = match self.source {
+            Some(source) => {
+                let Pinned { pin, bundle, flow } = pin(source, catalog, salt)?;
+                forked.flow = pin;
+                Some((bundle, flow))
+            }
+            None => None,
+        };
+        Ok(ForkRun { forked, flow, perform: true })
+    }
+}
+
+/// A flow as a run pins it.
+pub(crate) struct Pinned {
+    pub(crate) pin: FlowPin,
+    /// The bytes of its bundle.
+    pub(crate) bundle: Bytes,
+    pub(crate) flow: Arc<Flow>,
+}
+
+/// Pins a flow file with the tools at hand.
+pub(crate) fn pin(source: String, catalog: &Catalog, salt: Hash) -> Result<Pinned, Problem> {
+    let flow = definition::load(&source, catalog).map_err(|found| {
+        let first = found.problems.first().map(ToString::to_string).unwrap_or_default();
+        Problem::new(Code::FlowInvalid, format!("the flow does not load at the owner: {first}"))
+            .next("aura version, here and for the process that owns the store")
+    })?;
+    let bundle = Bundle { source, tools: flow.tools.clone() };
+    let bundle = serde_json::to_value(&bundle)
+        .map_err(|e| Problem::new(Code::Internal, format!("the flow can't be pinned: {e}")))?;
+    let bundle = Bytes::from(canonical::to_vec(&bundle));
+    let pin = FlowPin {
+        name: flow.name.clone(),
+        version: flow.version.clone(),
+        hash: flow.hash,
+        bundle: blob_address(salt, &bundle),
+    };
+    Ok(Pinned { pin, bundle, flow: Arc::new(flow) })
+}
+
 /// 32 bytes that nobody can guess.
-fn random() -> Result<Hash, Problem> {
+pub(crate) fn random() -> Result<Hash, Problem> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| {
         Problem::new(Code::Internal, format!("the system gives no random bytes: {e}"))

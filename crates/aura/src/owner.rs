@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::archive::restored;
 use crate::context::Context;
-use crate::order::Order;
+use crate::order::{ForkOrder, Order};
 use crate::socket::protocol::{Answer, Ask, Request, Taken};
 use crate::socket::server::Server;
 use crate::wire;
@@ -150,6 +150,14 @@ impl Desk {
         Ok(Taken { accepted, performed: true })
     }
 
+    /// Forks a run and performs the fork.
+    pub(crate) fn fork(&self, order: ForkOrder, detached: bool) -> Result<Taken, Problem> {
+        let run = order.run;
+        let accepted = self.handle.fork(run, order.into_fork(&self.catalog, self.salt)?)?;
+        self.adopt(run, detached);
+        Ok(Taken { accepted, performed: true })
+    }
+
     /// Performs a run that exists.
     pub(crate) fn perform(&self, run: RunId, detached: bool) -> Result<Taken, Problem> {
         self.may_perform(run)?;
@@ -200,6 +208,7 @@ impl Desk {
         match request {
             Request::Ping => Answer::Here,
             Request::Start { order, detached } => self.start(*order, detached).into(),
+            Request::Fork { order, detached } => self.fork(*order, detached).into(),
             Request::Perform { run, detached } => self.perform(run, detached).into(),
             Request::Look { run } => match self.trouble(run) {
                 Some(problem) => Answer::from(Err(problem)),

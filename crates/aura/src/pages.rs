@@ -55,6 +55,7 @@ pages! {
     TooManySignals = "TOO_MANY_SIGNALS",
     RunParked = "RUN_PARKED",
     RunRestored = "RUN_RESTORED",
+    CannotFork = "CANNOT_FORK",
     ReplayDiffers = "REPLAY_DIFFERS",
     StoreOwned = "STORE_OWNED",
     StoreNewer = "STORE_NEWER",

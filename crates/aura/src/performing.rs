@@ -30,6 +30,8 @@ const OTHERS: Duration = Duration::from_millis(limits::ATTEMPT_MS + limits::LATE
 pub(crate) enum Shown {
     /// All of it.
     FromTheStart,
+    /// What happened after this event, and happens from now on.
+    After(u64),
     /// What happens from now on.
     FromNow,
 }
@@ -58,8 +60,10 @@ impl<'a> Session<'a> {
             owner.reopen();
         }
         let mut follower = Follower::new(run, View::fitting(self.context));
-        if shown == Shown::FromNow {
-            follower.skip_history(&*self.door.store())?;
+        match shown {
+            Shown::FromTheStart => {}
+            Shown::After(seq) => follower.skip_to(&*self.door.store(), seq)?,
+            Shown::FromNow => follower.skip_history(&*self.door.store())?,
         }
         self.seen.push(run);
         let end = follower.follow(self.context, &mut self.door, &mut self.answering, &self.stop)?;

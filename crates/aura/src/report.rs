@@ -48,7 +48,7 @@ pub(crate) fn document(run: &Run, blobs: &Arc<dyn Blobs>) -> Result<Value, Probl
         "output": output,
         "error": error,
         "saga": saga::end(run),
-        "duration_ms": run.at.since(run.started_at()),
+        "duration_ms": run.at.since(run.began_at()),
         "steps": run.steps,
         "events": run.events,
         "needs": needs,
@@ -77,7 +77,7 @@ pub(crate) fn value(data: &Data, blobs: &Arc<dyn Blobs>) -> Result<Value, Proble
 /// Prints how a run ended, or what it needs.
 pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Result<(), Problem> {
     let out = &context.out;
-    let took = Span(run.at.since(run.started_at()));
+    let took = Span(run.at.since(run.began_at()));
     let id = run.id;
     match &run.phase {
         Phase::Completed(output) => {

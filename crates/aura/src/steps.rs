@@ -248,6 +248,8 @@ impl Step {
                 self.status = if data.parked { "in doubt" } else { "running" };
                 self.error.clone_from(&data.error);
             }
+            EventBody::EffectWithheld(_) => self.status = "in doubt",
+            EventBody::EffectReused(data) => self.told(&data.outcome),
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
             EventBody::ApprovalRequested(_) => self.status = "waiting",

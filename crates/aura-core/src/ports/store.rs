@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::compaction::{Compacted, Compaction};
 use crate::commit::StoredCommit;
 use crate::error::Code;
+use crate::fork::ForkPoint;
 use crate::hash::Hash;
 use crate::id::RunId;
 use crate::time::Millis;
@@ -55,7 +56,8 @@ impl StoreError {
 /// Commits that become durable together, in order, with what belongs to them.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
-    /// The commits. A commit's `seq` must follow the last one of its run, or be 1 for a new run.
+    /// The commits. A commit's `seq` must follow the last one of its run, or be 1 for a new run; for a new fork it
+    /// follows the last event that it shares.
     pub commits: Vec<StoredCommit>,
     /// Rows of the runs that they change; the last one of a run counts.
     pub rows: Vec<RunRow>,
@@ -181,6 +183,9 @@ pub struct RunRow {
     pub in_doubt: u32,
     /// The code of its failure.
     pub error: Option<Code>,
+    /// Where it left another run. What stands here with the first commit of a run counts; the events up to there are
+    /// those of the parent, and its own follow.
+    pub forked: Option<ForkPoint>,
 }
 
 /// The state of a run after one of its commits, in bytes that only the engine understands. Never the truth: what is
@@ -253,7 +258,8 @@ pub trait Store: Send + Sync {
     /// Makes a group durable: all or nothing, one sync, before it returns.
     fn append(&self, group: &Group) -> Result<Appended, StoreError>;
 
-    /// Commits of a run in order, from the one that holds event `from_seq`; at most `limit`.
+    /// Commits of a run in order, from the one that holds event `from_seq`; at most `limit`. Those that a fork shares
+    /// are its parent's, whose id they bear.
     fn read(
         &self,
         run: RunId,

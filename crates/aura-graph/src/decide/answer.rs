@@ -20,6 +20,20 @@ use crate::state::{self, Phase, TaskPhase, deadline_failure};
 /// Violations of a payload that are told.
 const VIOLATIONS: usize = 10;
 
+/// Labels and names of a start or a fork are few and short.
+pub(super) fn labels_fit<'a>(
+    labels: &'a BTreeMap<String, String>,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Step {
+    let all = labels.iter().flat_map(|(name, value)| [name, value]).chain(names);
+    short(all.map(String::as_str))?;
+    if labels.len() > limits::LABELS {
+        let what = format!("a run takes at most {} labels", limits::LABELS);
+        return Err(Problem::new(Code::LimitExceeded, what).next("leave some out").into());
+    }
+    Ok(())
+}
+
 /// Names that come from outside are short, whoever sends them.
 pub(super) fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
     match names.into_iter().find(|name| name.len() > limits::NAME_BYTES) {
@@ -39,7 +53,7 @@ fn request(actor: &str, reason: Option<&String>) -> Request {
 impl Work<'_, '_> {
     pub(super) fn take(&mut self, input: &Input) -> Step {
         match (input, &self.run.phase) {
-            (Input::Start(_), Phase::New) => {}
+            (Input::Start(_) | Input::Fork(_), Phase::New) => {}
             (Input::Start(_), _) => return Err(Stop::Nothing),
             // What came before is answered, also when the run has ended meanwhile.
             (Input::Signal { id, .. }, _) if self.run.signals.knows(id) => {
@@ -76,9 +90,10 @@ impl Work<'_, '_> {
         self.go_on()
     }
 
-    fn fact(&mut self, input: &Input) -> Step {
+    pub(super) fn fact(&mut self, input: &Input) -> Step {
         match input {
-            Input::Start(start) => self.start(start),
+            Input::Start(start) => self.start(start, &BTreeMap::new()),
+            Input::Fork(fork) => self.fork(fork),
             Input::Outcome(outcome) => self.outcome(outcome),
             Input::Heartbeat(beat) => self.heartbeat(beat),
             Input::Timer { step, purpose, due } => self.timer(step, *purpose, *due),
@@ -128,15 +143,10 @@ impl Work<'_, '_> {
         }
     }
 
-    fn start(&mut self, start: &RunStarted) -> Step {
+    /// Begins; variables in `given` have these values instead of those that the flow says.
+    pub(super) fn start(&mut self, start: &RunStarted, given: &BTreeMap<String, Data>) -> Step {
         let mut start = start.clone();
-        let names = start.labels.iter().flat_map(|(name, value)| [name, value]);
-        let names = names.chain(&start.key).chain([&start.actor]);
-        short(names.map(String::as_str))?;
-        if start.labels.len() > limits::LABELS {
-            let what = format!("a run takes at most {} labels", limits::LABELS);
-            return Err(Problem::new(Code::LimitExceeded, what).next("leave some out").into());
-        }
+        labels_fit(&start.labels, start.key.iter().chain([&start.actor]))?;
         start.input = self.take_in(&start.input)?;
         start.state = state::beginning(start.salt, &start.input);
         // Initial variables may refer to the input, so they are rendered against a run that has it.
@@ -156,6 +166,7 @@ impl Work<'_, '_> {
                 Err(failure) => broken = broken.or(Some(failure)),
             }
         }
+        vars.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
         start.vars = vars;
         self.emit_run(EventBody::RunStarted(Box::new(start)))?;
         let nodes = self.flow.body.compensations();

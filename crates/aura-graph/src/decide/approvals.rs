@@ -39,6 +39,23 @@ impl Work<'_, '_> {
         (node, approval): (&Node, &Approval),
         context: &Context,
     ) -> Evaluated<()> {
+        match self.asking(step, list, (node, approval), context)? {
+            Ok(request) => {
+                self.started(step, node, Opened::Approval)?;
+                self.emit(step, EventBody::ApprovalRequested(request)).map(Ok)
+            }
+            Err(failure) => Ok(Err(failure)),
+        }
+    }
+
+    /// What an approval node asks.
+    pub(super) fn asking(
+        &mut self,
+        step: &StepPath,
+        list: &Arc<Body>,
+        (node, approval): (&Node, &Approval),
+        context: &Context,
+    ) -> Evaluated<ApprovalRequested> {
         let body = step.parent().unwrap_or_else(StepPath::root);
         let mut shows = Map::new();
         let mut target = None;
@@ -70,9 +87,7 @@ impl Work<'_, '_> {
             Err(failure) => return Ok(Err(failure)),
         };
         let request = self.request(approval, action, message, shows);
-        self.started(step, node, Opened::Approval)?;
-        let request = ApprovalRequested { of, ..request };
-        self.emit(step, EventBody::ApprovalRequested(request)).map(Ok)
+        Ok(Ok(ApprovalRequested { of, ..request }))
     }
 
     fn request(

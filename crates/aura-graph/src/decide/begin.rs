@@ -345,7 +345,7 @@ fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot])
 }
 
 /// `key`: SHA-256 over the scope, the step's path and the call; the same on every attempt.
-fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
+pub(super) fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[scope, step.as_str().as_bytes(), &call.0])
 }
 

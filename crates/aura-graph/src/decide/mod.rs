@@ -8,6 +8,7 @@ mod answer;
 mod approvals;
 mod begin;
 mod compensate;
+mod fork;
 mod settle;
 mod stop;
 mod tasks;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use aura_core::commit::Cause;
 use aura_core::data::BlobRef;
 use aura_core::error::Problem;
-use aura_core::event::Event;
+use aura_core::event::{Event, Settlement};
+use aura_core::fork::{Origin, Withheld};
 use aura_core::hash::Hash;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
@@ -47,6 +49,33 @@ pub enum Grant {
 pub trait Gate {
     /// Whether it may start in this turn.
     fn grant(&mut self, step: &StepPath, spec: &TaskSpec) -> Grant;
+
+    /// What a fork that reuses outcomes takes for it. Only asked for such forks; who knows no parent answers later.
+    fn reuse(&mut self, _step: &StepPath, _spec: &TaskSpec) -> Reuse {
+        Reuse::Later
+    }
+}
+
+/// What a fork takes for an effect.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reuse {
+    /// This outcome.
+    Take(Taken),
+    /// Nothing; a person must say.
+    Withhold(Withheld),
+    /// Not now: `Input::Granted` comes later.
+    Later,
+}
+
+/// An outcome of another run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// Whose it is.
+    pub from: Origin,
+    /// The outcome, which is not a wish to try again.
+    pub outcome: Settlement,
+    /// Whether the output was cut to its limit.
+    pub truncated: bool,
 }
 
 /// What a decision may know of its surroundings.

@@ -40,6 +40,7 @@ impl Work<'_, '_> {
         view.set_vars(&vars);
         let (list, place) = self.node_def(step)?;
         let compensate = match &list.nodes[place].compensate {
+            Some(_) if self.borrowed.contains(step) => None,
             Some(undo) => Some(self.compensation(step, undo, view.clone())?),
             None => None,
         };

@@ -7,6 +7,7 @@ use aura_core::event::{
     EventBody, Output, PolicyViolation, Purpose, Settlement, StepRetrying, ToolCalled,
     ToolCompleted, ToolFailed, VerificationCompleted,
 };
+use aura_core::fork::ForkEffects;
 use aura_core::hash::Hash;
 use aura_core::input::{Heartbeat, Outcome};
 use aura_core::limits;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::Grant;
+use super::fork::Source;
 use super::turn::{Step, Stop, Work};
 use crate::definition::Kind;
 use crate::retry;
@@ -35,6 +37,12 @@ impl Work<'_, '_> {
         if self.stops(step) && !task.doubtful {
             self.after_step(step);
             return Ok(());
+        }
+        match self.source(step, &task)? {
+            Source::Call => {}
+            Source::Later => return Ok(()),
+            Source::Outcome(reused) => return self.reuse(step, attempt, *reused),
+            Source::Nobody(why) => return self.withhold(step, &task, why),
         }
         if self.world.gate.grant(step, &task.spec) == Grant::Wait {
             return Ok(());
@@ -111,7 +119,7 @@ impl Work<'_, '_> {
     }
 
     /// The task of a step has its output: a verification is judged, any other step completes.
-    fn done(&mut self, step: &StepPath) -> Step {
+    pub(super) fn done(&mut self, step: &StepPath) -> Step {
         if let Some(of) = step.compensates() {
             return self.undone(&of);
         }
@@ -236,7 +244,8 @@ impl Work<'_, '_> {
         let failure = Failure::in_doubt(Code::InDoubt, message).of_attempt(task.attempt);
         // It may have acted, so that it would have to be undone, but with what it gave that is lost too.
         let (list, place) = self.node_def(step)?;
-        let undo = list.nodes[place].compensate.as_ref();
+        let own = !self.borrowed.contains(step);
+        let undo = list.nodes[place].compensate.as_ref().filter(|_| own);
         let unable = undo.map(|_| Compensation::Unable(failure.clone()));
         self.fail_with(step, failure, unable)
     }
@@ -375,6 +384,12 @@ impl Work<'_, '_> {
             let problem = Problem::new(Code::NotWaiting, what).next("aura effects --in-doubt");
             return Err(problem.into());
         };
+        let mocks = self.run.fork.as_ref().is_some_and(|fork| fork.effects == ForkEffects::Mock);
+        if mocks && said.outcome == Settlement::Retry {
+            let what = "this fork takes outcomes from a file and calls nothing";
+            let next = "say what became of it, or fork with --effects live";
+            return Err(Problem::new(Code::Conflict, what).next(next).into());
+        }
         if let Settlement::Succeeded(output) = &said.outcome {
             let output = self.json(output)?;
             self.fits(&task.spec.tool, &output)?;

@@ -1,6 +1,6 @@
 //! A turn in the making: the copy of the state, the events so far, and the places that may go on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_core::canonical;
@@ -63,6 +63,8 @@ pub(super) struct Work<'a, 'w> {
     pub(super) now: Millis,
     pub(super) open: Vec<StepPath>,
     pub(super) jobs: VecDeque<Job>,
+    /// Steps whose outcome was had by another run, whose it is to undo what they did.
+    pub(super) borrowed: BTreeSet<StepPath>,
     events: Vec<Event>,
     pub(super) full: bool,
     transitions: usize,
@@ -95,6 +97,7 @@ impl<'a, 'w> Work<'a, 'w> {
             now,
             open: Vec::new(),
             jobs: VecDeque::new(),
+            borrowed: BTreeSet::new(),
             events: Vec::new(),
             full: false,
             transitions: 0,
@@ -286,6 +289,7 @@ pub(super) fn evaluated<T>(result: Result<T, EvalError>) -> Evaluated<T> {
 
 fn set_state(body: &mut EventBody, hash: Hash) {
     match body {
+        EventBody::RunForked(data) => data.state = hash,
         EventBody::RunCompleted(data) => data.state = hash,
         EventBody::RunFailed(data) => data.state = hash,
         EventBody::StepCompleted(data) => data.state = hash,

@@ -17,6 +17,7 @@ use aura_core::saga::Compensation;
 use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
 
+use super::forked::{forked, reused, withheld};
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
 use super::{Asked, Phase, Run, Task, TaskPhase};
 use crate::val::Val;
@@ -57,11 +58,14 @@ pub fn fold_commit(run: &mut Run, head: &mut Hash, commit: &StoredCommit) -> Res
 /// The event does not fit; the state is then of no use.
 pub fn fold(run: &mut Run, at: Millis, event: &Event) -> Result<(), FoldError> {
     run.events += 1;
-    run.at = at;
+    let before = std::mem::replace(&mut run.at, at);
     let misfit = FoldError::Misfit { seq: run.events, kind: event.body.kind() };
     let done = match &event.step {
         Some(step) => on_step(run, step, event),
-        None => on_run(run, &event.body),
+        None => match &event.body {
+            EventBody::RunForked(data) => forked(run, data, before),
+            body => on_run(run, body),
+        },
     };
     done.ok_or(misfit)
 }
@@ -214,6 +218,8 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             doubted(task_mut(run, step)?, data);
             stop_attempts(run, step);
         }
+        EventBody::EffectReused(data) => return reused(run, step, data),
+        EventBody::EffectWithheld(data) => return withheld(run, step, data),
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
         EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
         EventBody::StepRetrying(data) => {
@@ -260,7 +266,7 @@ fn stop_attempts(run: &mut Run, step: &StepPath) {
     }
 }
 
-fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
+pub(super) fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
     run.tasks.remove_mut(step).then_some(())?;
     stop_attempts(run, step);
     // A compensation has no node: nothing can refer to what it gave.
@@ -280,12 +286,14 @@ fn resolved(run: &mut Run, step: &StepPath, outcome: &Settlement) -> Option<()> 
     let task = task_mut(run, step)?;
     task.doubtful = false;
     task.recoveries = 0;
+    let withheld = task.withheld.take().is_some();
     if error.is_some() {
         task.phase = TaskPhase::Failed;
     } else {
         // A number of its own, so that a late outcome of the attempt in doubt is not taken for that of the next.
         task.phase = TaskPhase::Ready;
         task.attempt += 1;
+        task.live |= withheld;
     }
     task.error = error;
     Some(())
@@ -345,6 +353,8 @@ fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
         error: None,
         details: None,
         cleared: Vec::new(),
+        withheld: None,
+        live: false,
     };
     run.tasks.insert_mut(step.clone(), Arc::new(task));
     if pure {

@@ -4,11 +4,13 @@
 //! `h' = SHA-256(h ‖ SHA-256(JCS(delta)))`. The delta is an object from path to change: `"steps/PATH"` to
 //! `{status, output?, error?}`, `"vars/NAME"` to a value, `"run"` to `{status, output?, error?}`. A value is
 //! `{"json": …}` or, for a blob, `{"blob": {…}}`. Outputs that are gathered from other steps are left out: their
-//! parts are in the hash already.
+//! parts are in the hash already. A fork has the hash of what it shares; what it changes is a delta of `"input"`,
+//! `"vars/NAME"` and `"steps/PATH"` to `{status, output}`.
 
 use aura_core::canonical;
 use aura_core::data::Data;
 use aura_core::event::{Event, EventBody, Output};
+use aura_core::fork::Changed;
 use aura_core::hash::Hash;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +23,11 @@ pub fn beginning(salt: Hash, input: &Data) -> Hash {
 
 /// The state hash after an event, given the state before it; `None` if the event changes nothing that a flow sees.
 pub fn after(run: &Run, event: &Event) -> Option<Hash> {
+    if let EventBody::RunForked(data) = &event.body
+        && (data.changes.is_empty() || run.started.is_none())
+    {
+        return Some(run.hash);
+    }
     let delta = match plain(run, event) {
         Some(text) => text,
         None => canonical::to_string(&Value::Object(delta(run, event)?)),
@@ -97,6 +104,19 @@ fn delta(run: &Run, event: &Event) -> Option<Map<String, Value>> {
         }
         EventBody::RunFailed(data) => {
             delta.insert("run".into(), json!({ "status": "failed", "error": data.error }));
+        }
+        EventBody::RunForked(data) => {
+            for change in &data.changes {
+                let value = json!(change.value);
+                match &change.of {
+                    Changed::Input => delta.insert("input".into(), value),
+                    Changed::Var(name) => delta.insert(format!("vars/{name}"), value),
+                    Changed::Output(step) => delta.insert(
+                        format!("steps/{step}"),
+                        json!({ "status": "completed", "output": value }),
+                    ),
+                };
+            }
         }
         _ => return None,
     }

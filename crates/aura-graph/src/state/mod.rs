@@ -4,6 +4,7 @@
 //! That is what lets a decision work on a copy and be dropped without a trace.
 
 mod fold;
+mod forked;
 mod hash;
 mod maps;
 mod saga;
@@ -16,6 +17,7 @@ use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
 use aura_core::event::{Answer, ApprovalRequested, Purpose, Request, RunStarted};
+use aura_core::fork::Withheld;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -28,6 +30,7 @@ use crate::val::Val;
 
 pub(crate) use fold::deadline_failure;
 pub use fold::{FoldError, fold, fold_commit};
+pub use forked::Fork;
 pub use hash::{after, beginning};
 pub use saga::{Ending, Planned, Saga};
 pub use snapshot::{NotASnapshot, SNAPSHOT_VERSION, from_snapshot, to_snapshot, visible};
@@ -70,6 +73,8 @@ pub struct Run {
     pub signals: Signals,
     /// What undoes it; absent where no step has a compensation.
     pub saga: Option<Arc<Saga>>,
+    /// Where it left another run, if it did.
+    pub fork: Option<Fork>,
     /// The state hash.
     pub hash: Hash,
     /// Steps so far.
@@ -147,13 +152,19 @@ pub struct Task {
     pub details: Option<Data>,
     /// Approval nodes whose question was asked again for exactly this call, and answered with yes.
     pub cleared: Vec<String>,
+    /// Why a fork does not call by itself, while it waits for a person to say.
+    pub withheld: Option<Withheld>,
+    /// Whether a person said that a fork shall call.
+    pub live: bool,
 }
 
 impl Task {
     /// Whether a run that stops must wait for it: something outside may depend on its outcome.
     pub fn binding(&self) -> bool {
         !self.spec.class.abandonable()
-            && (self.doubtful || matches!(self.phase, TaskPhase::Called | TaskPhase::InDoubt))
+            && (self.doubtful
+                || self.phase == TaskPhase::Called
+                || (self.phase == TaskPhase::InDoubt && self.withheld.is_none()))
     }
 
     /// Whether a performer works on it, as far as the log knows.
@@ -299,6 +310,7 @@ impl Run {
             approvals: Shared::default(),
             signals: Signals::default(),
             saga: None,
+            fork: None,
             hash: Hash::ZERO,
             steps: 0,
             events: 0,
@@ -437,15 +449,21 @@ impl Run {
             status: self.status(),
             mark,
             labels: started.labels.clone(),
-            started: self.started_at(),
+            started: self.began_at(),
             updated: self.at,
             events: self.events,
             in_doubt: u32::try_from(self.in_doubt().count()).unwrap_or(u32::MAX),
             error: self.failure().map(|(error, _)| error.code),
+            forked: self.fork.as_ref().map(|fork| fork.point),
         })
     }
 
-    /// When the run started.
+    /// When this run began by itself: a fork, when it left its parent.
+    pub fn began_at(&self) -> Millis {
+        self.fork.as_ref().map_or_else(|| self.started_at(), |fork| fork.at)
+    }
+
+    /// When the run started; a fork, when its parent did.
     pub fn started_at(&self) -> Millis {
         self.root.opened
     }

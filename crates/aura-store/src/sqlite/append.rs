@@ -257,7 +257,7 @@ impl Writer {
     }
 }
 
-/// What is known of a run; a run that is new gets its number.
+/// What is known of a run; a run that is new gets its number, and is a fork if `forks` says so.
 fn known<'a>(
     conn: &Connection,
     runs: &'a mut HashMap<RunId, Known>,
@@ -275,30 +275,44 @@ fn known<'a>(
 
 fn look_up(conn: &Connection, run: RunId, row: Option<&RunRow>) -> Result<Known, Stop> {
     let id = run.0.as_bytes();
-    let number: Option<i64> = conn
-        .prepare_cached("SELECT number FROM runs WHERE run = ?1")?
-        .query_row([&id[..]], |row| row.get(0))
+    let found: Option<(i64, Option<i64>)> = conn
+        .prepare_cached("SELECT number, cut FROM runs WHERE run = ?1")?
+        .query_row([&id[..]], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(number) = number else {
+    let Some((number, cut)) = found else {
         if let Some(row) = row {
-            let number = rows::insert(conn, row)?;
-            return Ok(Known { number, next: 1, row: Some(row.clone()) });
+            return new_run(conn, row);
         }
         conn.prepare_cached("INSERT INTO runs (run) VALUES (?1)")?.execute([&id[..]])?;
         return Ok(Known { number: conn.last_insert_rowid(), next: 1, row: None });
     };
+    let shared = cut.map_or(0, i64::cast_unsigned);
     let header: Option<Vec<u8>> = conn
         .prepare_cached("SELECT header FROM commits WHERE run = ?1 ORDER BY seq DESC LIMIT 1")?
         .query_row([number], |row| row.get(0))
         .optional()?;
     let next = match header.map(|bytes| Header::decode(&bytes)).transpose() {
-        Ok(header) => header.map_or(1, |header| header.seq + u64::from(header.count)),
+        Ok(header) => header.map_or(shared + 1, |header| header.seq + u64::from(header.count)),
         Err(e) => {
             let message = format!("run {run}: its last commit is damaged: {e}");
             return Err(Stop::Caller(broken(Code::ChainBroken, message)));
         }
     };
     Ok(Known { number, next, row: None })
+}
+
+/// A run that is new to the store; where its row says so, it goes on after what it shares with another.
+fn new_run(conn: &Connection, row: &RunRow) -> Result<Known, Stop> {
+    let number = rows::insert(conn, row)?;
+    let shared = row.forked.map_or(0, |point| point.seq);
+    if let Some(point) = &row.forked
+        && !rows::set_parent(conn, number, point)?
+    {
+        let (run, parent) = (row.run, point.parent);
+        let message = format!("run {run} shares the beginning of run {parent}, which is not here");
+        return Err(Stop::Caller(broken(Code::ChainBroken, message)));
+    }
+    Ok(Known { number, next: shared + 1, row: Some(row.clone()) })
 }
 
 impl Drop for Writer {

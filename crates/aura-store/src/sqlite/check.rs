@@ -11,7 +11,7 @@ use aura_core::limits;
 use aura_core::ports::{Health, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::read::{COLUMNS, Raw, run_of, unpack_blob};
+use super::read::{COLUMNS, Raw, Shared, run_of, shared_head, unpack_blob};
 use crate::blobs;
 use crate::fault;
 use crate::pack;
@@ -97,7 +97,16 @@ impl Check<'_> {
             let message = format!("commits of the run with number {number} have no row");
             self.fault(None, Code::StoreCorrupt, message);
         }
-        let mut chain = Chain { head: Some(Hash::ZERO), next: 1, after: i64::MIN };
+        let mut chain = match shared_head(self.conn, number)? {
+            Shared::Nothing => Chain { head: Some(Hash::ZERO), next: 1, after: i64::MIN },
+            Shared::UpTo(cut, head) => {
+                if head.is_none() {
+                    let message = format!("no commit of its parent ends at event {cut}");
+                    self.fault(run, Code::ChainBroken, message);
+                }
+                Chain { head, next: cut + 1, after: i64::MIN }
+            }
+        };
         loop {
             // The row and the last commits are seen at one moment, as a writer may be at work.
             let moment = self.conn.unchecked_transaction()?;

@@ -60,32 +60,81 @@ impl Raw {
     }
 }
 
-/// Commits of a run from the one that holds event `from_seq`.
+/// Part of a run's history: its own commits, or those of a run whose beginning it shares.
+pub(super) struct Segment {
+    number: i64,
+    run: RunId,
+    /// The last event that counts.
+    last: u64,
+}
+
+/// The segments of a run, oldest first; none if there is no such run.
+pub(super) fn segments(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<Segment>> {
+    let first = "SELECT number, run, parent, cut FROM runs WHERE run = ?1";
+    let above = "SELECT number, run, parent, cut FROM runs WHERE number = ?1";
+    let mut last = u64::MAX;
+    let take = |row: &Row<'_>| {
+        let run = RunId(Uuid::from_bytes(row.get(1)?));
+        Ok((row.get::<_, i64>(0)?, run, row.get::<_, Option<i64>>(2)?, row.get(3)?))
+    };
+    let mut found =
+        conn.prepare_cached(first)?.query_row([&run.0.as_bytes()[..]], take).optional()?;
+    let mut segments = Vec::new();
+    while let Some((number, run, parent, cut)) = found {
+        segments.push(Segment { number, run, last });
+        let cut: Option<i64> = cut;
+        last = last.min(cut.map_or(0, i64::cast_unsigned));
+        found = match parent {
+            Some(parent) if last > 0 && segments.len() <= limits::FORK_DEPTH => {
+                conn.prepare_cached(above)?.query_row([parent], take).optional()?
+            }
+            _ => None,
+        };
+    }
+    segments.reverse();
+    Ok(segments)
+}
+
+/// Commits of a run from the one that holds event `from_seq`; what it shares comes from its parent.
 pub(super) fn run(
     conn: &Connection,
     run: RunId,
     from_seq: u64,
     limit: usize,
 ) -> Result<Vec<StoredCommit>, StoreError> {
+    let of_sqlite = |e| fault::of_sqlite(&format!("run {run} can't be read"), &e);
+    let mut commits = Vec::new();
+    for segment in segments(conn, run).map_err(of_sqlite)? {
+        if segment.last >= from_seq && commits.len() < limit {
+            let most = limit - commits.len();
+            part(conn, &segment, (from_seq, most), &mut commits)?;
+        }
+    }
+    Ok(commits)
+}
+
+fn part(
+    conn: &Connection,
+    segment: &Segment,
+    (from_seq, limit): (u64, usize),
+    commits: &mut Vec<StoredCommit>,
+) -> Result<(), StoreError> {
+    let run = segment.run;
     let doing = format!("run {run} can't be read");
     let of_sqlite = |e| fault::of_sqlite(&doing, &e);
-    // Whoever starts a run asks first whether it is there: that must cost one look into an index.
-    let number: Option<i64> = conn
-        .prepare_cached("SELECT number FROM runs WHERE run = ?1")
-        .and_then(|mut look| look.query_row([&run.0.as_bytes()[..]], |row| row.get(0)).optional())
-        .map_err(of_sqlite)?;
-    let Some(number) = number else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT {COLUMNS} FROM commits
-         WHERE run = ?1 AND seq >= COALESCE(
-             (SELECT MAX(seq) FROM commits WHERE run = ?1 AND seq <= ?2), 0)
+         WHERE run = ?1
+           AND seq >= COALESCE((SELECT MAX(seq) FROM commits WHERE run = ?1 AND seq <= ?2), 0)
+           AND seq <= ?4
          ORDER BY seq LIMIT ?3"
     );
-    let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
+    let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = conn.prepare_cached(&sql).map_err(of_sqlite)?;
-    let mut rows = statement.query((number, from, most)).map_err(of_sqlite)?;
-    let mut commits = Vec::new();
+    let mut rows = statement
+        .query((segment.number, number(from_seq), most, number(segment.last)))
+        .map_err(of_sqlite)?;
     while let Some(row) = rows.next().map_err(of_sqlite)? {
         let commit = Raw::of(row).map_err(of_sqlite)?.commit(Some(run));
         let commit = commit.map_err(|(code, why)| broken(code, format!("run {run}: {why}")))?;
@@ -94,7 +143,43 @@ pub(super) fn run(
             commits.push(commit);
         }
     }
-    Ok(commits)
+    Ok(())
+}
+
+/// The hash of the commit of a fork's history that ends at the last event that it shares.
+pub(super) fn shared_head(conn: &Connection, number: i64) -> rusqlite::Result<Shared> {
+    let sql = "SELECT run, cut FROM runs WHERE number = ?1";
+    let row = conn
+        .prepare_cached(sql)?
+        .query_row([number], |row| {
+            Ok((RunId(Uuid::from_bytes(row.get(0)?)), row.get::<_, Option<i64>>(1)?))
+        })
+        .optional()?;
+    let Some((run, Some(cut))) = row.filter(|(_, cut)| cut.is_some_and(|cut| cut > 0)) else {
+        return Ok(Shared::Nothing);
+    };
+    for segment in segments(conn, run)?.iter().rev().filter(|segment| segment.number != number) {
+        let sql = "SELECT header, hash FROM commits WHERE run = ?1 AND seq <= ?2
+                   ORDER BY seq DESC LIMIT 1";
+        let last: Option<(Vec<u8>, Vec<u8>)> = conn
+            .prepare_cached(sql)?
+            .query_row((segment.number, cut), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((header, hash)) = last else { continue };
+        let ends = Header::decode(&header)
+            .is_ok_and(|header| header.seq + u64::from(header.count) == cut.cast_unsigned() + 1);
+        let hash = <[u8; 32]>::try_from(hash.as_slice()).ok().filter(|_| ends);
+        return Ok(Shared::UpTo(cut.cast_unsigned(), hash.map(Hash)));
+    }
+    Ok(Shared::UpTo(cut.cast_unsigned(), None))
+}
+
+/// What a run shares with its parent.
+pub(super) enum Shared {
+    /// It is no fork, or shares nothing.
+    Nothing,
+    /// Up to this event, where a commit of this hash ends; none if there is no such commit.
+    UpTo(u64, Option<Hash>),
 }
 
 /// Commits after a position. A page ends before a damaged row; only a page that begins with one is an error.

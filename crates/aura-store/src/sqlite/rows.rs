@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aura_core::commit::Header;
 use aura_core::error::Code;
+use aura_core::fork::ForkPoint;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{Mark, RunQuery, RunRow, RunStatus, StoreError};
@@ -88,6 +89,19 @@ pub(super) fn insert(conn: &Connection, row: &RunRow) -> rusqlite::Result<i64> {
         row.error.map(Code::as_str),
     ))?;
     Ok(conn.last_insert_rowid())
+}
+
+/// Says where a run left another; false if that one is not in the store.
+pub(super) fn set_parent(
+    conn: &Connection,
+    number: i64,
+    point: &ForkPoint,
+) -> rusqlite::Result<bool> {
+    let sql = "UPDATE runs SET parent = p.number, cut = ?3
+               FROM (SELECT number FROM runs WHERE run = ?2) AS p WHERE runs.number = ?1";
+    let parent = &point.parent.0.as_bytes()[..];
+    let changed = conn.prepare_cached(sql)?.execute((number, parent, point.seq.cast_signed()))?;
+    Ok(changed == 1)
 }
 
 fn labels_text(row: &RunRow) -> rusqlite::Result<String> {
@@ -195,7 +209,8 @@ impl Filter {
             "SELECT run, flow, flow_hash, status, mark, wake_at, labels, started, updated, events,
                  in_doubt, error, CASE WHEN mark = {CLOSED} THEN NULL ELSE
                      (SELECT header FROM commits WHERE commits.run = runs.number
-                      ORDER BY seq DESC LIMIT 1) END
+                      ORDER BY seq DESC LIMIT 1) END,
+                 cut, (SELECT p.run FROM runs AS p WHERE p.number = runs.parent)
              FROM runs WHERE {}{place} ORDER BY started DESC, run DESC LIMIT {PAGE}",
             self.sql
         );
@@ -252,6 +267,12 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
     }
     let error: Option<String> = row.get(11).map_err(damaged)?;
     let error = error.map(|code| code.parse()).transpose();
+    let cut: Option<i64> = row.get(13).map_err(damaged)?;
+    let parent: Option<[u8; 16]> = row.get(14).map_err(damaged)?;
+    let forked = parent.zip(cut).map(|(parent, cut)| ForkPoint {
+        parent: RunId(Uuid::from_bytes(parent)),
+        seq: cut.cast_unsigned(),
+    });
     Ok(RunRow {
         run,
         flow: row.get(1).map_err(damaged)?,
@@ -264,5 +285,6 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
         events,
         in_doubt: row.get(10).map_err(damaged)?,
         error: error.map_err(|_| wrong("error code"))?,
+        forked,
     })
 }

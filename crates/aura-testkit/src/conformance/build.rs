@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aura_core::commit::{Cause, Header, StoredCommit};
+use aura_core::fork::ForkPoint;
 use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::ports::{Group, Mark, RunRow, RunStatus};
@@ -20,6 +21,8 @@ pub struct Chain {
     pub next: u64,
     /// When its last commit was decided.
     pub at: Millis,
+    /// Where it left another run.
+    pub forked: Option<ForkPoint>,
 }
 
 impl Chain {
@@ -27,7 +30,16 @@ impl Chain {
     pub fn new(number: u64) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&Hash::of(&number.to_be_bytes()).0[..16]);
-        Self { run: RunId(Uuid::new_v8(id)), head: Hash::ZERO, next: 1, at: Millis(0) }
+        let (head, at) = (Hash::ZERO, Millis(0));
+        Self { run: RunId(Uuid::new_v8(id)), head, next: 1, at, forked: None }
+    }
+
+    /// A run without events of its own that shares all that this one has so far.
+    #[must_use]
+    pub fn fork(&self, number: u64) -> Self {
+        let forked = Some(ForkPoint { parent: self.run, seq: self.next - 1 });
+        let (run, at) = (Self::new(number).run, self.at);
+        Self { run, head: self.head, next: self.next, at, forked }
     }
 
     /// The next commit, of `count` events.
@@ -70,6 +82,7 @@ impl Chain {
             events: self.next - 1,
             in_doubt: 0,
             error: None,
+            forked: self.forked,
         }
     }
 

@@ -76,6 +76,7 @@ fn row_plan() -> impl Strategy<Value = (usize, RunRow)> {
                 events,
                 in_doubt,
                 error,
+                forked: None,
             };
             (run, row)
         },

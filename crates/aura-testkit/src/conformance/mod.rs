@@ -68,6 +68,9 @@ macro_rules! store_conformance {
                 a_removed_run_may_come_again
                 positions_are_given_out_once
                 only_blobs_that_nothing_names_are_swept
+                a_fork_shares_the_beginning_of_its_parent
+                forks_of_forks_share_what_their_parents_share
+                a_fork_of_nothing_is_refused
                 info_counts
                 a_sound_store_has_no_faults
                 readers_go_on_while_a_writer_appends

@@ -659,3 +659,74 @@ pub fn only_blobs_that_nothing_names_are_swept(place: &dyn Place) {
     assert_eq!([named.0, of_old.0, young.0].map(has), [true, false, false]);
     assert_eq!(store.check().expect("check").faults, []);
 }
+/// Nothing is copied: what is shared is read from the parent, whole commits with their own ids.
+pub fn a_fork_shares_the_beginning_of_its_parent(place: &dyn Place) {
+    let mut handles = place.open();
+    let mut parent = Chain::new(1);
+    let shared: Vec<_> = [2, 1].into_iter().map(|count| parent.commit(count, *b"both")).collect();
+    let group = Group { commits: shared.clone(), rows: vec![parent.row()], ..Group::default() };
+    handles.store.append(&group).expect("append");
+    let mut fork = parent.fork(2);
+    handles.store.append(&parent.step(*b"parent")).expect("append");
+    let before = handles.store.read(parent.run, 1, 10).expect("read");
+    let own: Vec<_> = [3, 1].into_iter().map(|count| fork.commit(count, *b"fork")).collect();
+    let first = Group { commits: own[..1].to_vec(), rows: vec![fork.row()], ..Group::default() };
+    let mut row = fork.row();
+    row.events = 6;
+    handles.store.append(&Group { rows: vec![row], ..first }).expect("append");
+    drop(handles);
+    handles = place.open();
+    let then = Group { commits: own[1..].to_vec(), rows: vec![fork.row()], ..Group::default() };
+    handles.store.append(&then).expect("append after reopening");
+    let store = handles.store;
+    let whole = [shared, own].concat();
+    for (from, first) in [(1, 0), (2, 0), (3, 1), (4, 2), (6, 2), (7, 3), (8, 4)] {
+        let read = store.read(fork.run, from, 10).expect("read");
+        assert_eq!(read, whole[first..], "from event {from}");
+    }
+    for limit in 0..5 {
+        assert_eq!(store.read(fork.run, 1, limit).expect("read"), whole[..limit]);
+    }
+    assert_eq!(store.read(parent.run, 1, 10).expect("read"), before, "the parent is untouched");
+    let query = RunQuery { id_prefix: Some(fork.run.to_string()), ..RunQuery::default() };
+    assert_eq!(store.runs(&query).expect("runs"), [fork.row()]);
+    assert_eq!(store.check().expect("check").faults, []);
+}
+
+/// Also where the second fork leaves the first before that had anything of its own.
+pub fn forks_of_forks_share_what_their_parents_share(place: &dyn Place) {
+    let store = place.open().store;
+    let mut chain = Chain::new(1);
+    store.append(&chain.step(*b"a")).expect("append");
+    let early = chain.fork(10);
+    store.append(&chain.step(*b"b")).expect("append");
+    let mut fork = chain.fork(2);
+    store.append(&fork.step(*b"c")).expect("append");
+    let mut second = fork.fork(3);
+    store.append(&fork.step(*b"d")).expect("append");
+    store.append(&second.step(*b"e")).expect("append");
+    // Leaves the fork where that shares everything with the first run.
+    let mut third = Chain { forked: early.forked, ..early.clone() };
+    if let Some(point) = &mut third.forked {
+        point.parent = fork.run;
+    }
+    store.append(&third.step(*b"f")).expect("append");
+    let payloads = |chain: &Chain| {
+        let read = store.read(chain.run, 1, 10).expect("read");
+        String::from_utf8(read.into_iter().flat_map(|commit| commit.payload).collect())
+            .expect("letters")
+    };
+    let told = [&chain, &fork, &second, &third].map(payloads);
+    assert_eq!(told, ["ab", "abcd", "abce", "af"]);
+    assert_eq!(store.check().expect("check").faults, []);
+}
+
+/// Its parent must be there; the store stays as it was.
+pub fn a_fork_of_nothing_is_refused(place: &dyn Place) {
+    let store = place.open().store;
+    let mut absent = Chain::new(1);
+    absent.commit(1, *b"never appended");
+    let mut fork = absent.fork(2);
+    assert_eq!(broken(store.append(&fork.step(*b"fork"))), Code::ChainBroken);
+    assert_eq!(tail(&*store), []);
+}

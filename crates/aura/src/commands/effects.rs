@@ -134,7 +134,13 @@ fn of_run(store: &dyn Store, row: &RunRow, limit: usize) -> Result<Kept, Problem
                 .next("aura store check")
         })?;
         for event in &events {
-            ledger.take(commit.header.at, event, &mut |entry| kept.take(entry));
+            // What a fork shares are its parent's effects.
+            let own = commit.header.run == row.run;
+            ledger.take(commit.header.at, event, &mut |entry| {
+                if own {
+                    kept.take(entry);
+                }
+            });
         }
         Ok(())
     })?;

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod fork;
 pub(crate) mod new;
 pub(crate) mod owner;
 pub(crate) mod pause;

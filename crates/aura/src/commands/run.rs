@@ -200,7 +200,7 @@ fn gather(flow: &Flow, json: Option<&str>, fields: &[String]) -> Result<Given, P
         .next("give fields with --set FIELD=VALUE, or all of it with --input JSON"))
 }
 
-fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Problem> {
+pub(crate) fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let mut labels = BTreeMap::new();
     for label in given {
         let Some((key, value)) = label.split_once('=') else {

@@ -30,7 +30,8 @@ recorded.
 Examples:
   aura effects settle 9f0c41d2 --succeeded --output @answer.json --reason 'seen in their log'
   aura effects settle 9f0c41d2 --failed --message 'no such order'
-  aura effects settle 9f0c41d2 --retry --reason 'they never got it'")]
+  aura effects settle 9f0c41d2 --retry --reason 'they never got it'
+  aura effects settle 9f0c41d2 --live --reason 'this fork may look again'")]
 pub(crate) struct Args {
     /// The start of the effect's key.
     #[arg(value_name = "KEY")]
@@ -54,6 +55,7 @@ pub(crate) struct Args {
 }
 
 /// What became of it.
+#[expect(clippy::struct_excessive_bools, reason = "flags of which one is given")]
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Outcome {
@@ -66,6 +68,9 @@ struct Outcome {
     /// It did not happen, and shall be tried again.
     #[arg(long)]
     retry: bool,
+    /// Let a fork make this one call after all.
+    #[arg(long)]
+    live: bool,
 }
 
 /// An effect in doubt.
@@ -85,7 +90,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
             check_output(&*store, &found, &output)?;
             Settlement::Succeeded(Data::from(output))
         }
-        (Outcome { retry: true, .. }, _) => Settlement::Retry,
+        (Outcome { retry, live, .. }, _) if *retry || *live => {
+            let withheld = found.run.tasks.get(&found.step).is_some_and(|t| t.withheld.is_some());
+            if withheld != *live {
+                return Err(other_flag(withheld));
+            }
+            Settlement::Retry
+        }
         _ => {
             let said =
                 args.message.unwrap_or_else(|| format!("{} says that it failed", context.actor));
@@ -95,12 +106,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let said = match &outcome {
         Settlement::Succeeded(_) => "happened",
         Settlement::Failed(_) => "did not happen",
+        Settlement::Retry if args.outcome.live => "shall be called",
         Settlement::Retry => "did not happen and is tried again",
     };
     let said = format!("it is recorded that {} at {} {said}", found.spec.tool, found.step);
     let key = found.spec.key;
     let ask = Ask::Settle { key, outcome, actor: context.actor.clone(), reason: args.reason };
     hand_in(context, found.run.id, &ask, &said)
+}
+
+fn other_flag(withheld: bool) -> Problem {
+    let (what, next) = if withheld {
+        ("this fork has not called: trying it would call out for the first time", "say --live")
+    } else {
+        ("only a call that a fork did not make is let out by --live", "say --retry")
+    };
+    Problem::new(Code::Usage, what).kept("nothing was changed").next(next)
 }
 
 /// The one effect in doubt whose key starts so.

@@ -148,10 +148,10 @@ fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Proble
         out.line(format_args!("  {} {text}", out.paint(Tone::Faint, format_args!("{name:<8}"))));
     };
     let end = if run.closed() { run.at } else { SystemClock.now() };
-    let took = Span(end.since(run.started_at()));
+    let took = Span(end.since(run.began_at()));
     let sizes = [describe::count(run.steps, "step"), describe::count(run.events, "event")];
     let since = if run.closed() { "took" } else { "for" };
-    let at = local_time(run.started_at());
+    let at = local_time(run.began_at());
     row(
         "started",
         format!("{at} by {}, {since} {took}, {}", plain(&started.actor), sizes.join(", ")),

@@ -233,7 +233,7 @@ fn deadline(run: &Run, now: Millis) -> Option<Reason> {
         kind: "deadline",
         step: None,
         what: format!("it has until {} ({when})", local_time(due)),
-        since: Some(run.started_at()),
+        since: Some(run.began_at()),
         until: Some(due),
         next: "it fails with DEADLINE then".to_owned(),
         commands: Vec::new(),
@@ -312,14 +312,12 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
     let why = task.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     let until = run.timers.due(step, Purpose::Retry);
     let (kind, what, next, commands) = match task.phase {
-        TaskPhase::InDoubt => (
-            "effect",
-            format!("nobody knows whether {tool} at {step} happened{why}"),
-            format!("nothing, until somebody finds out and says so; the call has the key {key}"),
-            ["--succeeded --output JSON", "--failed", "--retry"]
-                .map(|how| format!("aura effects settle {key} {how} --reason TEXT"))
-                .to_vec(),
-        ),
+        TaskPhase::InDoubt => {
+            let (what, next, last) = in_doubt(step, task, &why);
+            let commands = ["--succeeded --output JSON", "--failed", last]
+                .map(|how| format!("aura effects settle {key} {how} --reason TEXT"));
+            ("effect", what, next, commands.to_vec())
+        }
         TaskPhase::Backoff => (
             "timer",
             format!("{tool} at {step} failed and is tried again{why}"),
@@ -359,6 +357,18 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
     Reason { kind, step: Some(step.clone()), what, since, until, next, commands }
 }
 
+/// What is in doubt, what happens next, and the flag with which it is called.
+fn in_doubt(step: &StepPath, task: &Task, why: &str) -> (String, String, &'static str) {
+    let (tool, key) = (&task.spec.tool, task.spec.key.short());
+    if let Some(withheld) = task.withheld {
+        let why = describe::withheld(withheld);
+        let what = format!("{tool} at {step} is not called by this fork: {why}");
+        return (what, "nothing, until somebody says what came of it".to_owned(), "--live");
+    }
+    let next = format!("nothing, until somebody finds out and says so; the call has the key {key}");
+    (format!("nobody knows whether {tool} at {step} happened{why}"), next, "--retry")
+}
+
 fn timers(run: &Run, now: Millis, found: &mut Vec<Reason>) {
     for (due, step, purpose) in run.timers.iter() {
         if purpose != Purpose::Sleep {
@@ -391,7 +401,7 @@ fn saga_of(run: &Run) -> String {
 
 fn ended(run: &Run) -> Reason {
     let id = run.id;
-    let took = Span(run.at.since(run.started_at()));
+    let took = Span(run.at.since(run.began_at()));
     let (what, next, commands) = match &run.phase {
         Phase::Failed(error, step) => {
             let step = step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();

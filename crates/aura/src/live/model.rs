@@ -116,6 +116,7 @@ impl Model {
             EventBody::EffectUnknown(data) if data.parked => {
                 self.stage(path, Stage::InDoubt, event.attempt);
             }
+            EventBody::EffectWithheld(_) => self.stage(path, Stage::InDoubt, event.attempt),
             EventBody::EffectUnknown(data) if data.doubt == Doubt::Crash => {
                 self.stage(path, Stage::Working, event.attempt);
             }

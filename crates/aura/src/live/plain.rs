@@ -31,6 +31,9 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         EventBody::RunStarted(started) => {
             format!("{} {}", started.flow.name, started.flow.hash.short())
         }
+        EventBody::RunForked(_) | EventBody::EffectReused(_) | EventBody::EffectWithheld(_) => {
+            crate::describe::event(&event.body)
+        }
         EventBody::StepStarted(data) => started(&data.work),
         EventBody::StepCompleted(_) => took(model, at, event),
         EventBody::StepFailed(data) => {
@@ -58,9 +61,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         }
         EventBody::SignalReceived(data) => format!("{} from {}", data.name, data.actor),
         EventBody::ApprovalRequested(data) => data.message.clone(),
-        EventBody::ApprovalMismatched(data) => {
-            format!("'{}' approved another call", data.by)
-        }
+        EventBody::ApprovalMismatched(data) => format!("'{}' approved another call", data.by),
         EventBody::ApprovalGranted(answer) | EventBody::ApprovalDenied(answer) => {
             let why = answer.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
             format!("by {}{why}", answer.actor)

@@ -12,7 +12,7 @@ use aura_engine::Accepted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::order::Order;
+use crate::order::{ForkOrder, Order};
 
 /// What a process wants of the owner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,13 @@ pub(crate) enum Request {
         /// The run.
         order: Box<Order>,
         /// Whether nobody watches it, so that it must not end with the owner.
+        detached: bool,
+    },
+    /// Fork a run, and perform the fork.
+    Fork {
+        /// The fork.
+        order: Box<ForkOrder>,
+        /// Whether nobody watches it.
         detached: bool,
     },
     /// Perform a run that exists.

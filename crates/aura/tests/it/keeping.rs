@@ -190,7 +190,8 @@ fn a_damaged_export_is_told() {
     let text = std::fs::read_to_string(place.work().join("all.ndjson")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let cut = lines[..lines.len() - 1].join("\n") + "\n";
-    let fewer: Vec<_> = lines.iter().filter(|line| !line.contains("run.completed")).collect();
+    let fewer: Vec<_> =
+        lines.iter().copied().filter(|line| !line.contains("run.completed")).collect();
     let fewer = fewer.join("\n") + "\n";
     let changed = text.replacen("\"hash\":\"", "\"hash\":\"0000", 1);
     for (name, text) in

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use aura_core::StepPath;
 use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::{BlobRef, Data};
 use aura_core::error::{Code, Failure, Problem};
-use aura_core::event::{Event, EventBody, OnFailure, RunStarted};
+use aura_core::event::{Event, EventBody, OnFailure, RunStarted, Settlement};
 use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::{Input, Outcome};
 use aura_core::saga::SagaEnd;
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
-use aura_graph::decide::{Decision, Gate, Grant, World, decide};
+use aura_graph::decide::{Decision, Gate, Grant, Reuse, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
 use aura_testkit::world::start_of;
@@ -31,6 +32,8 @@ pub(super) struct Bench {
     pub(super) slots: usize,
     pub(super) commits: Vec<StoredCommit>,
     pub(super) blobs: Arc<Blobs>,
+    /// What a fork is told to take for the effects of these steps.
+    pub(super) reuse: BTreeMap<StepPath, Reuse>,
     head: Hash,
     lines: String,
 }
@@ -45,10 +48,14 @@ impl BlobLookup for Blobs {
     }
 }
 
-struct Slots(usize);
+struct Slots(usize, BTreeMap<StepPath, Reuse>);
 
 impl Gate for Slots {
-    fn grant(&mut self, _step: &aura_core::StepPath, _spec: &TaskSpec) -> Grant {
+    fn reuse(&mut self, step: &StepPath, _spec: &TaskSpec) -> Reuse {
+        self.1.get(step).cloned().unwrap_or(Reuse::Later)
+    }
+
+    fn grant(&mut self, _step: &StepPath, _spec: &TaskSpec) -> Grant {
         if self.0 == 0 {
             return Grant::Wait;
         }
@@ -77,6 +84,7 @@ impl Bench {
             slots,
             commits: Vec::new(),
             blobs: Arc::default(),
+            reuse: BTreeMap::new(),
             head: Hash::ZERO,
             lines: String::new(),
         };
@@ -84,8 +92,24 @@ impl Bench {
         bench
     }
 
+    /// A run that stands so, with the blobs of another.
+    pub(super) fn of(run: Run, head: Hash, flow: Arc<Flow>, other: &Self) -> Self {
+        let (blobs, now) = (Arc::clone(&other.blobs), other.now);
+        let (commits, reuse, lines) = (Vec::new(), BTreeMap::new(), String::new());
+        Self { run, flow, now, slots: usize::MAX, commits, blobs, reuse, head, lines }
+    }
+
+    /// The same run, to go on another way.
+    pub(super) fn clone_of(&self) -> Self {
+        let mut bench = Self::of(self.run.clone(), self.head, Arc::clone(&self.flow), self);
+        bench.commits.clone_from(&self.commits);
+        bench.lines.clone_from(&self.lines);
+        bench.reuse.clone_from(&self.reuse);
+        bench
+    }
+
     pub(super) fn decide(&self, input: &Input) -> Decision {
-        let mut gate = Slots(self.slots);
+        let mut gate = Slots(self.slots, self.reuse.clone());
         let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobLookup>;
         let mut world = World { now: self.now, salt: Hash::ZERO, gate: &mut gate, blobs };
         decide(&self.run, &self.flow, input, &mut world)
@@ -210,6 +234,12 @@ fn line(event: &Event) -> String {
         EventBody::EffectUnknown(data) => {
             format!("{:?}{}", data.doubt, if data.parked { " parked" } else { "" })
         }
+        EventBody::RunForked(data) => format!("after {} {:?}", data.seq, data.effects),
+        EventBody::EffectReused(data) => match &data.outcome {
+            Settlement::Succeeded(output) => json!(output)["json"].to_string(),
+            other => format!("{other:?}"),
+        },
+        EventBody::EffectWithheld(data) => format!("{:?}", data.why),
         EventBody::StepRetrying(data) => format!("in {} ms", data.until.since(event_time(data))),
         EventBody::TimerSet(timer) | EventBody::TimerFired(timer) => {
             format!("{:?} +{} ms", timer.purpose, timer.due.since(START))

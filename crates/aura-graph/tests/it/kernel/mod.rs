@@ -3,6 +3,7 @@
 mod approvals;
 mod bench;
 mod doubt;
+mod forks;
 mod heartbeat;
 mod order;
 mod pausing;
