@@ -1,5 +1,4 @@
 //! Payloads: what is written comes back, and bytes of a stranger are answered.
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use aura_core::cbor::blob_references;
 use aura_core::commit::{Cause, Header, StoredCommit};

@@ -1,5 +1,7 @@
 //! The shard under pressure: full queues, contended slots, inputs that come twice, values that are too large.
 
+mod forks;
+
 use std::sync::{Arc, Mutex};
 
 use aura_core::data::{BlobRef, blob_address};

@@ -7,6 +7,7 @@ mod examples;
 mod faults;
 mod flows;
 mod heartbeat;
+mod forks;
 mod help;
 mod keeping;
 mod large;
