@@ -117,6 +117,8 @@ impl Work<'_, '_> {
         start.seed = forked.seed;
         start.labels.clone_from(&forked.labels);
         start.key = None;
+        // Computed anew from the flow: the parent's has run meanwhile.
+        start.deadline = None;
         let mut vars = BTreeMap::new();
         for change in &forked.changes {
             match &change.of {
