@@ -245,7 +245,7 @@ nodes:
   - { id: b, tool: sim.irreversible, with: {} }
 ";
     let mut parent = Bench::new(source, json!({}));
-    let asked_first = parent.run.approvals[&StepPath::from("may")].action;
+    let asked_first = parent.run.approvals[&StepPath::from("may")].request.action;
     parent.give(Input::Approval {
         step: "may".into(),
         verdict: ApprovalVerdict::Granted,
@@ -261,7 +261,7 @@ nodes:
     });
     let mut bench = unborn(&parent, 1, source);
     bench.give(Input::Fork(Box::new(asked(&parent, 1, source))));
-    let again = bench.run.approvals[&StepPath::from("may")].action;
+    let again = bench.run.approvals[&StepPath::from("may")].request.action;
     assert_ne!(again, asked_first, "it is about a call of the fork");
     insta::assert_snapshot!(bench.history());
     verified(&bench, &parent, 1);

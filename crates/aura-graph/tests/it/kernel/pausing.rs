@@ -45,7 +45,7 @@ fn a_paused_run_records_what_happens_and_goes_on_when_it_is_resumed() {
     bench.succeed("p[acts]/t", json!(null));
     bench.give(signal("go"));
     let (step, asked) = bench.run.approvals.iter().next().expect("a question");
-    let (step, action) = (step.clone(), Some(asked.action));
+    let (step, action) = (step.clone(), Some(asked.request.action));
     let (verdict, actor) = (ApprovalVerdict::Granted, "me".to_owned());
     bench.give(Input::Approval { step, verdict, action, actor, reason: None });
     assert!(bench.run.idle(), "nothing is in flight any more");
