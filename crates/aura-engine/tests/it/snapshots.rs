@@ -14,6 +14,7 @@ use aura_core::ports::{
 };
 use aura_core::{Data, Millis, RunId, canonical, limits};
 use aura_engine::{Catalog, Engine, History, Options, Ports, StartRun, compile, open_history};
+use aura_graph::state::SNAPSHOT_VERSION;
 use aura_testkit::model_store::ModelStore;
 use bytes::Bytes;
 use serde_json::json;
@@ -199,17 +200,19 @@ fn nothing_rests_on_a_snapshot() {
         assert_eq!(history.head, whole.head);
         assert_eq!(json!(history.run), json!(whole.run));
     };
-    let replaced = |from: &'static str, to: &'static str| {
+    let replaced = |from: &str, to: &str| {
+        let (from, to) = (from.to_owned(), to.to_owned());
         move |snapshot: &mut Snapshot| {
             let text = String::from_utf8(snapshot.bytes.to_vec()).unwrap();
-            assert!(text.contains(from), "no {from} in {text}");
-            snapshot.bytes = text.replacen(from, to, 1).into();
+            assert!(text.contains(&from), "no {from} in {text}");
+            snapshot.bytes = text.replacen(&from, &to, 1).into();
         }
     };
     spoil(&|snapshot| snapshot.bytes = Bytes::new());
     spoil(&|snapshot| snapshot.bytes = snapshot.bytes.slice(..snapshot.bytes.len() / 2));
     spoil(&|snapshot| snapshot.seq += 1);
-    spoil(&replaced("\"version\":1", "\"version\":2"));
+    let version = |number| format!("\"version\":{number}");
+    spoil(&replaced(&version(SNAPSHOT_VERSION), &version(SNAPSHOT_VERSION + 1)));
     spoil(&replaced("\"head\":\"", "\"head\":\"0000"));
     spoil(&replaced("the input", "an input"));
     spoil(&replaced("\"status\":\"running\"", "\"status\":\"failed\""));

@@ -145,7 +145,14 @@ pub(super) fn result(run: &Run, blobs: &StoreBlobs) -> Value {
     match &run.phase {
         Phase::Completed(output) => json!({ "completed": value(output) }),
         Phase::Failed(error, step) => {
-            let end = run.saga.as_ref().filter(|saga| saga.begun).map(|saga| json!(saga.end));
+            let end = run.saga.as_ref().filter(|saga| saga.begun).map(|saga| {
+                let mut end = json!(saga.end);
+                // Which attempt it was depends on what was in doubt on the way.
+                for step in end["uncompensated"].as_array_mut().into_iter().flatten() {
+                    step["error"]["attempt"] = Value::Null;
+                }
+                end
+            });
             json!({ "failed": error.code, "step": step, "saga": end })
         }
         Phase::Cancelled => json!("cancelled"),
