@@ -60,6 +60,8 @@ codes! {
     WaitTimeout = "WAIT_TIMEOUT";
     /// It is not known whether an effect happened.
     InDoubt = "IN_DOUBT";
+    /// A function asked for something else than what its journal has.
+    NonDeterminism = "NON_DETERMINISM";
     /// A named limit was crossed.
     LimitExceeded = "LIMIT_EXCEEDED";
     /// A secret is not set.
@@ -88,6 +90,8 @@ codes! {
     RunRestored = "RUN_RESTORED";
     /// A run can't be forked there, or not so.
     CannotFork = "CANNOT_FORK";
+    /// The flow runs a function that this program has not got.
+    FunctionMissing = "FUNCTION_MISSING";
     /// The run's history does not fit this build's behaviour.
     ReplayDiffers = "REPLAY_DIFFERS";
     /// Another process owns the store.

@@ -14,6 +14,7 @@ use crate::data::{BlobRef, Data};
 use crate::error::Failure;
 use crate::fork::{EffectReused, EffectWithheld, RunForked};
 use crate::hash::Hash;
+use crate::journal::JournalRecorded;
 use crate::path::StepPath;
 use crate::saga::{
     Compensating, Compensation, CompensationFailed, CompensationStarted, SagaEnd, SagaStarted,
@@ -137,6 +138,8 @@ bodies! {
     37 EffectReused(Box<EffectReused>) = "effect.reused";
     /// A fork does not call, and has no outcome: a person must say.
     38 EffectWithheld(EffectWithheld) = "effect.withheld";
+    /// A function asked for something from outside.
+    39 JournalRecorded(JournalRecorded) = "journal.recorded";
 }
 
 impl EventBody {
@@ -344,6 +347,9 @@ pub enum Work {
     /// A question to a person; `approval.requested` has it.
     #[n(8)]
     Approval,
+    /// A function that is run: a pure task, and a body for each of its calls that is work of its own.
+    #[n(9)]
+    Code(#[cbor(n(0), with = "cbor::shared")] Arc<TaskSpec>),
 }
 
 /// Where a step's output lies, so that it is never recorded twice.

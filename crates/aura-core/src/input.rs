@@ -8,6 +8,7 @@ use crate::data::Data;
 use crate::event::{Doubt, Purpose, RunStarted, Settlement};
 use crate::fork::RunForked;
 use crate::hash::Hash;
+use crate::journal::Asked;
 use crate::path::StepPath;
 use crate::task::TaskResult;
 use crate::time::Millis;
@@ -89,6 +90,17 @@ pub enum Input {
         actor: String,
         /// Why.
         reason: Option<String>,
+    },
+    /// A function asks for something. Dropped if its step is not in work or has recorded this call.
+    Journal {
+        /// The function's step.
+        step: StepPath,
+        /// The number of the call within the step, from 1.
+        number: u64,
+        /// What it asks for.
+        asked: Asked,
+        /// Hash of what it asks for.
+        call: Hash,
     },
     /// The outcomes of open tasks will never be told: the process that performed them is gone.
     Unknown {

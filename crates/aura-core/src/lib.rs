@@ -15,6 +15,7 @@ pub mod fork;
 pub mod hash;
 pub mod id;
 pub mod input;
+pub mod journal;
 pub mod limits;
 pub mod path;
 pub mod ports;

@@ -122,6 +122,8 @@ limits! {
     FORK_DEPTH: usize = 64, "forks of forks";
     /// Values that a fork changes.
     FORK_CHANGES: usize = 64, "values that a fork changes";
+    /// Calls that a function may make in one step.
+    JOURNAL_CALLS: u64 = 10_000, "calls of a function in one step";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.

@@ -11,6 +11,7 @@ use crate::effect::EffectClass;
 use crate::error::Failure;
 use crate::hash::Hash;
 use crate::id::RunId;
+use crate::journal::Recorded;
 use crate::path::StepPath;
 
 /// A place in a task's arguments where a text with secrets stands. The argument itself is `null` there, so that
@@ -159,6 +160,8 @@ pub struct Task {
     pub details: Option<Data>,
     /// What may be reached.
     pub permissions: Arc<Permissions>,
+    /// For a function, the calls that it has made so far; `None` for a call of a tool.
+    pub journal: Option<Vec<Recorded>>,
 }
 
 /// What an activity gives back when it did what it was asked.

@@ -7,10 +7,13 @@ use aura_core::ports::Activity;
 use aura_core::tool::ToolDef;
 use aura_graph::definition::Tools;
 
-/// Activities by the names of their definitions.
+use crate::code::Code;
+
+/// Activities by the names of their definitions, and functions by theirs.
 #[derive(Clone, Default)]
 pub struct Catalog {
     activities: BTreeMap<String, Arc<dyn Activity>>,
+    functions: BTreeMap<String, Arc<dyn Code>>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -23,7 +26,19 @@ impl Catalog {
     /// A catalog of these activities; of two with one name the later stands.
     pub fn new(activities: impl IntoIterator<Item = Arc<dyn Activity>>) -> Self {
         let activities = activities.into_iter();
-        Self { activities: activities.map(|a| (a.def().name.clone(), a)).collect() }
+        let activities = activities.map(|a| (a.def().name.clone(), a)).collect();
+        Self { activities, functions: BTreeMap::new() }
+    }
+
+    /// The same, with these functions.
+    pub fn with(mut self, functions: impl IntoIterator<Item = Arc<dyn Code>>) -> Self {
+        self.functions.extend(functions.into_iter().map(|code| (code.name().to_owned(), code)));
+        self
+    }
+
+    /// The function of a name.
+    pub fn function(&self, name: &str) -> Option<&Arc<dyn Code>> {
+        self.functions.get(name)
     }
 
     /// The activity of a name.

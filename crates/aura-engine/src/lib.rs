@@ -5,10 +5,12 @@
 
 mod cache;
 mod catalog;
+pub mod code;
 mod commit;
 mod engine;
 mod fork;
 mod history;
+mod journal;
 mod message;
 mod perform;
 mod recovery;
@@ -26,7 +28,9 @@ pub use commit::{Committer, Unit, Writer};
 pub use engine::{Bell, Engine, Handle, Options, Ports};
 pub use fork::{At, Cut, Recording, cut};
 pub use history::{History, Verified, compile, load_flow, open_history, read_all};
-pub use message::{Accepted, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted};
+pub use message::{
+    Accepted, Answered, Asking, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted,
+};
 pub use perform::{Fetcher, Performer, TokioFetcher, TokioPerformer};
 pub use retention::needed;
 pub use shard::{Progress, Shard, ShardPorts};

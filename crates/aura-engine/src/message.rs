@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use aura_core::data::BlobRef;
-use aura_core::error::Problem;
+use aura_core::data::{BlobRef, Data};
+use aura_core::error::{Failure, Problem};
 use aura_core::event::RunStarted;
 use aura_core::fork::RunForked;
+use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::{Heartbeat, Input, Outcome};
+use aura_core::journal::Asked;
 use aura_core::ports::{BlobError, RunStatus, StoreError};
 use aura_graph::Flow;
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 /// Something for a shard.
 pub enum Message {
@@ -51,6 +54,8 @@ pub enum Message {
     },
     /// Values of blobs that were asked for.
     Blobs(Vec<(BlobRef, Result<Arc<Value>, BlobError>)>),
+    /// A function asks for something, or for the answer to what it asked before.
+    Journal(Asking),
     /// Perform this run from now on: recover what is open.
     Perform {
         /// The run.
@@ -83,6 +88,7 @@ impl std::fmt::Debug for Message {
             Self::Released { .. } => "Released",
             Self::Durable { .. } => "Durable",
             Self::Blobs(_) => "Blobs",
+            Self::Journal(_) => "Journal",
             Self::Perform { .. } => "Perform",
             Self::Recover { .. } => "Recover",
             Self::Await { .. } => "Await",
@@ -90,6 +96,25 @@ impl std::fmt::Debug for Message {
         })
     }
 }
+
+/// What a function asks for, and where it waits.
+pub struct Asking {
+    /// The run.
+    pub run: RunId,
+    /// The function's step.
+    pub step: aura_core::StepPath,
+    /// The number of the call, from 1.
+    pub number: u64,
+    /// What it asks for.
+    pub asked: Asked,
+    /// Hash of what it asks for.
+    pub call: Hash,
+    /// Told the answer when it is durable, or why there will be none. Dropped if the step is gone.
+    pub reply: oneshot::Sender<Result<Answered, Problem>>,
+}
+
+/// The answer to a call of a function.
+pub type Answered = Result<Data, Failure>;
 
 /// An input from outside, and who is told.
 pub struct Submission {

@@ -15,11 +15,13 @@ use aura_core::data::{BlobRef, Data};
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
 use aura_core::input::{Heartbeat, Outcome};
+use aura_core::journal::Recorded;
 use aura_core::limits;
 use aura_core::ports::{Activity, BlobError, Blobs, Call, Failed, Heart, Secrets};
 use aura_core::schema::Schema;
 use aura_core::task::{SecretPart, Success, Task, TaskResult};
 use aura_core::{RunId, StepPath};
+use aura_graph::Flow;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use futures::FutureExt as _;
@@ -30,6 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::catalog::Catalog;
+use crate::code::{self, Ctx};
 use crate::message::Message;
 use crate::scrub::Scrubber;
 
@@ -40,6 +43,11 @@ pub trait Performer: Send {
 
     /// Nobody waits for this attempt any more.
     fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32);
+
+    /// A function that a flow runs and that can't be performed here.
+    fn missing(&self, flow: &Flow) -> Option<String> {
+        flow.functions().first().map(|&name| name.to_owned())
+    }
 }
 
 /// Fetches blobs; tells the shard by [`Message::Blobs`].
@@ -113,6 +121,11 @@ impl Performer for TokioPerformer {
         None
     }
 
+    fn missing(&self, flow: &Flow) -> Option<String> {
+        let missing = |name: &&str| self.bench.catalog.function(name).is_none();
+        flow.functions().into_iter().find(missing).map(str::to_owned)
+    }
+
     fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
         let key = (run, step.clone(), attempt);
         let job = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
@@ -128,6 +141,8 @@ impl Performer for TokioPerformer {
 impl Bench {
     async fn attempt(self: &Arc<Self>, task: Task) -> Message {
         let permit = match task.spec.class {
+            // A function may wait for days.
+            _ if task.journal.is_some() => None,
             EffectClass::Pure => self.pure.acquire().await.ok(),
             _ => None,
         };
@@ -138,6 +153,12 @@ impl Bench {
     }
 
     async fn result(self: &Arc<Self>, task: &Task) -> (TaskResult, Option<(BlobRef, Arc<Value>)>) {
+        if let Some(recorded) = &task.journal {
+            return match self.function(task, recorded.clone()).await {
+                Ok(report) => self.keep(Success::of(report)).await,
+                Err(failure) => (failed(failure.into()), None),
+            };
+        }
         match self.ready(task).await {
             Err(failure) => (failed(failure.into()), None),
             Ok((call, activity, scrubber)) => {
@@ -234,6 +255,23 @@ impl Bench {
                 .unwrap_or_default(),
             heart: Heart::unheard(),
         })
+    }
+
+    /// Runs a function; it ends when it does, or when the shard abandons it.
+    async fn function(&self, task: &Task, recorded: Vec<Recorded>) -> Result<Value, Failure> {
+        let missing = || format!("this process has no function '{}'", task.spec.tool);
+        let function = self
+            .catalog
+            .function(&task.spec.tool)
+            .ok_or_else(|| Failure::certain(Code::NotFound, missing()))?;
+        let args = match &task.spec.args {
+            Data::Json(args) => Value::clone(args),
+            Data::Blob(blob) => parse(&self.fetch(*blob).await.map_err(|e| blob_failure(&e))?)?,
+        };
+        let shard = self.shard.clone();
+        let ctx =
+            Ctx::live(task.run, task.step.clone(), recorded, (shard, Arc::clone(&self.blobs)));
+        code::run(&**function, args, ctx).await
     }
 
     fn put_in_secrets(&self, task: &Task, args: &mut Value) -> Result<Vec<String>, Failure> {
@@ -404,7 +442,7 @@ fn failed(over: Failed) -> TaskResult {
     TaskResult::Failed { failure: over.failure, retry_after_ms: over.retry_after_ms }
 }
 
-fn blob_failure(error: &BlobError) -> Failure {
+pub(crate) fn blob_failure(error: &BlobError) -> Failure {
     let code = match error {
         BlobError::Missing(_) => Code::BlobMissing,
         BlobError::Corrupt(_) => Code::BlobCorrupt,
@@ -414,7 +452,7 @@ fn blob_failure(error: &BlobError) -> Failure {
     Failure::certain(code, error.to_string())
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Failure> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice(bytes).map_err(|e| Failure::certain(Code::BlobCorrupt, e.to_string()))
 }
 

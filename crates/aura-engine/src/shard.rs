@@ -25,6 +25,7 @@ use crate::cache::BlobCache;
 use crate::commit::{Committer, Unit};
 use crate::fork::recording_for;
 use crate::history::{load_flow, open_history, store_problem};
+use crate::journal::{Journals, Told};
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
 use crate::slots::Slots;
@@ -68,6 +69,8 @@ pub struct Shard {
     waiting: VecDeque<Message>,
     /// Inputs whose commits failed, to be decided again.
     held: VecDeque<(RunId, Job)>,
+    /// Functions that wait for an answer.
+    pub(crate) journals: Journals,
     /// Who waits for the end of a run.
     awaited: BTreeMap<RunId, Vec<Reply>>,
     /// Runs that closed and may leave memory.
@@ -108,9 +111,23 @@ pub(crate) struct Released {
     pub(crate) reply: Option<Reply>,
     pub(crate) accepted: Accepted,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) told: Vec<Told>,
     pub(crate) bytes: usize,
     /// A snapshot that is due after it.
     pub(crate) snapshot: Option<Box<Wanted>>,
+}
+
+impl Released {
+    /// An answer without a commit of its own.
+    pub(crate) fn answer(
+        run: RunId,
+        accepted: Accepted,
+        reply: Option<Reply>,
+        told: Vec<Told>,
+    ) -> Self {
+        let tasks = Vec::new();
+        Self { run, input: None, reply, accepted, tasks, told, bytes: 0, snapshot: None }
+    }
 }
 
 /// What a step left behind.
@@ -151,6 +168,7 @@ impl Shard {
             inbox: VecDeque::new(),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
+            journals: Journals::new(),
             awaited: BTreeMap::new(),
             closed: Vec::new(),
             flows: BTreeMap::new(),
@@ -236,7 +254,8 @@ impl Shard {
         let more = !self.waiting.is_empty() || !self.again.is_empty() || !self.held.is_empty();
         let busy = !self.inbox.is_empty() || (!waits && (more || self.slots.can_grant()));
         let timer = self.timers.first().map(|(due, _)| *due).filter(|_| !waits);
-        let done = self.in_flight.is_empty()
+        // A function that waits for an answer goes on from its journal, here or elsewhere.
+        let done = self.in_flight.keys().all(|key| self.journals.contains_key(key))
             && self.undurable.is_empty()
             && self.waiting.is_empty()
             && self.held.is_empty();
@@ -288,6 +307,7 @@ impl Shard {
                 Submitted::Start(start) => self.start(run, *start, reply, now),
                 Submitted::Fork(fork) => self.fork(run, *fork, reply, now),
             },
+            Message::Journal(asking) => self.journal(asking, now),
             Message::Perform { run, reply } => self.perform(run, reply, now),
             Message::Recover { reply } => self.recover(reply, now),
             Message::Await { run, reply } => self.await_end(run, reply),
@@ -307,6 +327,11 @@ impl Shard {
             Ok(()) => return self.answer_existing(run, &start, reply),
             Err(problem) if problem.code == Code::RunNotFound => {}
             Err(problem) => return reply(Err(problem)),
+        }
+        if start.perform
+            && let Some(problem) = self.lacks(run, &start.flow)
+        {
+            return reply(Err(problem.kept("nothing was started")));
         }
         let bundle = start.started.flow.bundle.blob;
         self.flows.insert(bundle, Arc::clone(&start.flow));
@@ -373,6 +398,9 @@ impl Shard {
             return reply(Err(problem));
         }
         let Some(stream) = self.streams.get(&run) else { return reply(Err(busy())) };
+        if let Some(problem) = self.lacks(run, &stream.flow).filter(|_| !stream.run.closed()) {
+            return reply(Err(problem));
+        }
         if !self.performs.insert(run) {
             return self.reply_when_durable(run, reply);
         }
@@ -471,7 +499,7 @@ impl Shard {
             }
             fired += 1;
             self.timers.remove(&(due, run));
-            if self.load(run).is_err() {
+            if self.load_performing(run).is_err() {
                 // A store that can't be read now may be read later; a run that is set aside stays so.
                 if !self.parked.contains_key(&run) {
                     self.timers.insert((now.plus(LONGEST_PAUSE_MS), run));
@@ -486,6 +514,11 @@ impl Shard {
             }
             self.note_timer(run);
         }
+    }
+
+    /// Decides an input in the next step.
+    pub(crate) fn hold(&mut self, run: RunId, job: Job) {
+        self.held.push_back((run, job));
     }
 
     /// Decides an input again after a pause.
@@ -518,15 +551,11 @@ impl Shard {
         if stream.undurable == 0 {
             return reply(Ok(accepted));
         }
-        let answer = Released {
-            run,
-            input: None,
-            reply: Some(reply),
-            accepted,
-            tasks: Vec::new(),
-            bytes: 0,
-            snapshot: None,
-        };
+        self.release_when_durable(Released::answer(run, accepted, Some(reply), Vec::new()));
+    }
+
+    /// Lets something go with the last commit that is on its way.
+    pub(crate) fn release_when_durable(&mut self, answer: Released) {
         if self.pending.group.commits.is_empty()
             && let Some((_, released)) = self.undurable.back_mut()
         {
@@ -597,6 +626,7 @@ impl Shard {
         if let Some(reply) = released.reply {
             reply(Ok(released.accepted));
         }
+        released.told.into_iter().for_each(Told::tell);
         if released.accepted.status.closed() {
             for reply in self.awaited.remove(&run).unwrap_or_default() {
                 reply(Ok(released.accepted));
@@ -624,11 +654,13 @@ impl Shard {
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();
         let pending = std::mem::take(&mut self.pending).released;
         let mut held = Vec::new();
+        let mut given_up = Vec::new();
         for released in lost.into_iter().chain(pending) {
             for task in &released.tasks {
                 self.release(released.run, &task.step, task.attempt);
             }
             held.extend(self.forget_undurable(released.run));
+            given_up.extend(released.told);
             match (released.input, released.reply) {
                 (Some(input @ Input::Outcome(_)), reply) => {
                     held.push((released.run, Job { input, reply }));
@@ -644,6 +676,8 @@ impl Shard {
             tracing::warn!(%error, "the store takes nothing now; trying again");
             self.stalled = Some(problem);
             self.present_again(held);
+            let asked = self.ask_again(given_up);
+            self.held.extend(asked);
         } else {
             tracing::error!(%error, "the store can't be used any more");
             self.broken = Some(problem);

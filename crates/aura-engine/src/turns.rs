@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use aura_core::StepPath;
 use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::BlobRef;
 use aura_core::effect::EffectClass;
@@ -11,9 +12,11 @@ use aura_core::error::Code;
 use aura_core::event::EventBody;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::Input;
+use aura_core::journal::Recorded;
 use aura_core::limits;
 use aura_core::task::Task;
 use aura_core::time::Millis;
+use aura_graph::Run;
 use aura_graph::decide::{Decision, Turn, World, decide};
 use serde_json::Value;
 
@@ -40,13 +43,21 @@ fn unsettles(body: &EventBody) -> bool {
             | EventBody::ArtifactCreated(_)
             | EventBody::VerificationCompleted(_)
             | EventBody::SignalReceived(_)
+            | EventBody::JournalRecorded(_)
     )
+}
+
+/// For a function, the calls that it has made so far.
+fn journal(run: &Run, step: &StepPath) -> Option<Vec<Recorded>> {
+    let bodies = run.node(step)?.bodies()?;
+    let calls = 1..=bodies.calls.size() as u64;
+    Some(calls.filter_map(|number| bodies.recorded(number)).collect())
 }
 
 impl Shard {
     /// Presents an input to its run.
     pub(crate) fn decide_for(&mut self, run: RunId, job: Job, now: Millis) {
-        if let Err(problem) = self.load(run) {
+        if let Err(problem) = self.load_performing(run) {
             let outcome = matches!(job.input, Input::Outcome(_));
             if outcome && problem.code == Code::Busy {
                 // What was done outside is not forgotten because the store can't be read now.
@@ -135,6 +146,7 @@ impl Shard {
             }
             Ok(Decision::Refused(problem)) => {
                 self.forget_unborn(run, forks);
+                self.refuse_journal(run, &job.input, &problem);
                 if let Some(reply) = job.reply {
                     reply(Err(problem));
                 }
@@ -240,6 +252,7 @@ impl Shard {
         if unsettled {
             self.abandon_dropped(run);
         }
+        let told = self.answered(run);
         let tasks = self.open_tasks(run, &open);
         self.pending.released.push(Released {
             run,
@@ -247,6 +260,7 @@ impl Shard {
             reply: job.reply,
             accepted,
             tasks,
+            told,
             bytes,
             snapshot,
         });
@@ -274,6 +288,7 @@ impl Shard {
                 spec: Arc::clone(&task.spec),
                 details: task.details.clone(),
                 permissions: Arc::clone(&permissions),
+                journal: journal(&stream.run, step),
             });
         }
         tasks

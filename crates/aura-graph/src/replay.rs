@@ -69,6 +69,12 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
             return outcome_of(first);
         }
         EventBody::ActivityHeartbeat(data) => return heartbeat_of(first, data),
+        EventBody::JournalRecorded(data) => Input::Journal {
+            step: step?,
+            number: data.number,
+            asked: data.asked.clone(),
+            call: data.call,
+        },
         EventBody::EffectUnknown(_) => return unknown_of(events),
         EventBody::TimerFired(data) => {
             Input::Timer { step: step?, purpose: data.purpose, due: data.due }

@@ -5,6 +5,7 @@ use aura_core::event::{
     Doubt, EventBody, Next, OnFailure, Output, Purpose, Request, Settlement, SkipReason, Work,
 };
 use aura_core::fork::{Changed, ForkEffects, RunForked, Withheld};
+use aura_core::journal::Asked;
 use aura_core::ports::RunStatus;
 use aura_core::time::{Millis, Span};
 use serde_json::Value;
@@ -204,6 +205,15 @@ fn act(body: &EventBody) -> String {
             format!("{} ({}) key {}", e.tool, e.class, e.key.short())
         }
         EventBody::CompensationFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
+        EventBody::JournalRecorded(e) => {
+            let answer = e.answer.as_ref().map(|answer| format!(" → {}", data(answer)));
+            let asked = match &e.asked {
+                Asked::Tool { tool, args } => format!("{tool} {}", data(args)),
+                Asked::Sleep { ms } => format!("sleep {ms} ms"),
+                other => other.kind().to_owned(),
+            };
+            format!("call {}: {asked}{}", e.number, answer.unwrap_or_default())
+        }
         _ => String::new(),
     }
 }
@@ -258,6 +268,7 @@ fn by(request: &Request) -> String {
 pub(crate) fn work(work: &Work) -> String {
     match work {
         Work::Task(spec) => format!("{} ({})", spec.tool, spec.class),
+        Work::Code(spec) => format!("code {}", spec.tool),
         Work::Set => "set".to_owned(),
         Work::Map { count: items, .. } => format!("map of {}", count(u64::from(*items), "item")),
         Work::Parallel { branches } => format!("parallel: {}", branches.join(", ")),

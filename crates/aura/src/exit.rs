@@ -54,6 +54,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::RunClosed
         | Code::NotWaiting
         | Code::RunRestored
+        | Code::FunctionMissing
         | Code::KeyConflict
         | Code::TooManySignals
         | Code::CannotFork
@@ -79,6 +80,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::WaitTimeout
         | Code::InDoubt
         | Code::Cancelled
+        | Code::NonDeterminism
         | Code::RunParked
         | Code::ReplayDiffers
         | Code::ChainBroken

@@ -62,6 +62,9 @@ impl Steps {
             EventBody::StepStarted(data) => {
                 let Some(step) = self.reach(path, at, KEPT) else { return };
                 step.what = describe::work(&data.work);
+                if let Work::Code(_) = &data.work {
+                    step.attempts = 1;
+                }
                 if let Work::Task(spec) = &data.work {
                     step.what.clone_from(&spec.tool);
                     step.class = Some(spec.class.as_str());

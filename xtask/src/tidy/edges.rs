@@ -22,6 +22,10 @@ const TABLE: &[Row] = &[
         name: "aura",
         uses: &["aura-core", "aura-graph", "aura-store", "aura-tools", "aura-engine"],
     },
+    Row {
+        name: "aura-embed",
+        uses: &["aura-core", "aura-graph", "aura-store", "aura-tools", "aura-engine"],
+    },
     Row { name: "xtask", uses: &[] },
 ];
 

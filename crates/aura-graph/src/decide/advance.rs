@@ -10,7 +10,7 @@ use aura_core::path::StepPath;
 
 use super::turn::{Evaluated, Job, Step, Work, evaluated};
 use super::view::View;
-use crate::definition::{Body, Kind, LoopMode, Node, Via};
+use crate::definition::{Body, Kind, LoopMode, Node, Route as RouteDef, Via};
 use crate::expr::EvalError;
 use crate::state::{Bodies, Key, Phase, Route, Scope, Status};
 use crate::val::Val;
@@ -235,6 +235,8 @@ impl Work<'_, '_> {
                 }
                 Ok(())
             }
+            // What follows from an answer is for the function to say.
+            Opened::Code(_) => Ok(()),
             Opened::Loop { .. } if !bodies.last => {
                 self.later(Job::Body(step.body(bodies.ended)));
                 Ok(())
@@ -298,18 +300,38 @@ impl Work<'_, '_> {
                 },
             };
             if taken {
-                let to = list.nodes[route.to].id.clone();
-                let again: Vec<_> = if route.back {
-                    list.nodes[route.to..=place].iter().map(|node| node.id.clone()).collect()
-                } else {
-                    Vec::new()
-                };
-                return Ok(self
-                    .within_visits(step, &list.nodes[route.to], &again)
-                    .map(|()| Some(Next { to, again })));
+                return Ok(self.taken(step, &list, place, route).map(Some));
             }
         }
         Ok(Ok(None))
+    }
+
+    /// The route of `next` that a function chose.
+    pub(super) fn route_to(&self, step: &StepPath, to: &str) -> Evaluated<Option<Next>> {
+        let (list, place) = self.node_def(step)?;
+        let node = &list.nodes[place];
+        let Some(route) = node.next.iter().find(|route| list.nodes[route.to].id == to) else {
+            let message = format!("the function chose '{to}', which 'next' of the node lacks");
+            return Ok(Err(Failure::certain(Code::InvalidInput, message)));
+        };
+        Ok(self.taken(step, &list, place, route).map(Some))
+    }
+
+    fn taken(
+        &self,
+        step: &StepPath,
+        list: &Body,
+        place: usize,
+        route: &RouteDef,
+    ) -> Result<Next, Failure> {
+        let to = list.nodes[route.to].id.clone();
+        let again: Vec<_> = if route.back {
+            list.nodes[route.to..=place].iter().map(|node| node.id.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        self.within_visits(step, &list.nodes[route.to], &again)?;
+        Ok(Next { to, again })
     }
 
     fn within_visits(

@@ -134,6 +134,9 @@ impl Work<'_, '_> {
                 };
                 self.settle(*key, &said)
             }
+            Input::Journal { step, number, asked, call } => {
+                self.journal(step, *number, asked, *call)
+            }
             Input::Unknown { steps, doubt } => self.unknown(steps, *doubt),
             Input::Granted { steps } => self.granted(steps),
             Input::Continue => {

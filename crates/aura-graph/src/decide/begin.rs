@@ -84,6 +84,7 @@ impl Work<'_, '_> {
                 }
                 self.open_task(step, node, call).map(Ok)
             }
+            Kind::Code(code) => self.code(step, node, code, context),
             Kind::Verify(verify) => self.verify(step, node, verify, context),
             Kind::Set(entries) => self.set(step, node, entries, context),
             Kind::Switch { cases, otherwise } => {
@@ -173,7 +174,7 @@ impl Work<'_, '_> {
         })
     }
 
-    fn open_task(&mut self, step: &StepPath, node: &Node, spec: TaskSpec) -> Step {
+    pub(super) fn open_task(&mut self, step: &StepPath, node: &Node, spec: TaskSpec) -> Step {
         let pure = spec.class == EffectClass::Pure;
         self.started(step, node, Opened::Task(Arc::new(spec)))?;
         if !node.approved_by.is_empty() {
@@ -338,7 +339,12 @@ impl Work<'_, '_> {
 }
 
 /// `call`: SHA-256 over tool, definition and canonical arguments, with secrets as references.
-fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot]) -> Hash {
+pub(super) fn call_hash(
+    tool: &str,
+    definition: Hash,
+    args: &Value,
+    secrets: &[SecretSlot],
+) -> Hash {
     let args = canonical::to_vec(args);
     let secrets = canonical::to_vec(&json!(secrets));
     Hash::of_parts(&[tool.as_bytes(), &definition.0, &args, &secrets])

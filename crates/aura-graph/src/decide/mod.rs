@@ -7,6 +7,7 @@ mod advance;
 mod answer;
 mod approvals;
 mod begin;
+mod code;
 mod compensate;
 mod fork;
 mod settle;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aura_core::data::Data;
 use aura_core::error::Failure;
-use aura_core::event::{EventBody, OnFailure, Output, StepCompleted, StepFailed};
+use aura_core::event::{EventBody, Next, OnFailure, Output, StepCompleted, StepFailed};
 use aura_core::hash::Hash;
 use aura_core::limits;
 use aura_core::path::StepPath;
@@ -38,13 +38,25 @@ impl Work<'_, '_> {
         let body = step.parent().unwrap_or_else(StepPath::root);
         let mut view = View::new(&self.run, self.flow, &body).ending(step, val, None);
         view.set_vars(&vars);
+        let next = self.route(step, view.clone())?;
+        self.complete_to(step, (output, vars), next, view)
+    }
+
+    /// A step ends well, and control goes where it was found to go.
+    pub(super) fn complete_to(
+        &mut self,
+        step: &StepPath,
+        (output, vars): (Output, BTreeMap<String, Data>),
+        next: Result<Option<Next>, Failure>,
+        view: View,
+    ) -> Step {
         let (list, place) = self.node_def(step)?;
         let compensate = match &list.nodes[place].compensate {
             Some(_) if self.borrowed.contains(step) => None,
-            Some(undo) => Some(self.compensation(step, undo, view.clone())?),
+            Some(undo) => Some(self.compensation(step, undo, view)?),
             None => None,
         };
-        let next = match self.route(step, view)? {
+        let next = match next {
             Ok(next) => next,
             Err(failure) => return self.fail_with(step, failure, compensate),
         };

@@ -23,7 +23,7 @@ use super::fork::Source;
 use super::turn::{Step, Stop, Work};
 use crate::definition::Kind;
 use crate::retry;
-use crate::state::{Task, TaskPhase};
+use crate::state::{Bodies, Node, Task, TaskPhase};
 use crate::val::Val;
 
 impl Work<'_, '_> {
@@ -74,7 +74,9 @@ impl Work<'_, '_> {
     pub(super) fn outcome(&mut self, outcome: &Outcome) -> Step {
         let step = &outcome.step;
         let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
-        if task.spec.call != outcome.call {
+        // A function that waits for an answer can't have ended.
+        let waits = self.run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open);
+        if task.spec.call != outcome.call || waits {
             return Err(Stop::Nothing);
         }
         let current = task.attempt == outcome.attempt && task.phase == TaskPhase::Called;
@@ -125,6 +127,9 @@ impl Work<'_, '_> {
         }
         let outcome = self.run.node(step).and_then(|node| node.outcome.clone());
         let data = outcome.unwrap_or_default();
+        if matches!(self.flow.node_at(step).map(|node| &node.kind), Some(Kind::Code(_))) {
+            return self.returned(step, &data);
+        }
         let verifies =
             matches!(self.flow.node_at(step).map(|node| &node.kind), Some(Kind::Verify(_)));
         if verifies {

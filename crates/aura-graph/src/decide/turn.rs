@@ -218,13 +218,16 @@ impl<'a, 'w> Work<'a, 'w> {
         if bytes > limits::BLOB_TABLE_BYTES as u64 {
             return Ok(too_large(bytes));
         }
-        let mut missing = Vec::new();
-        let value = val.to_json(&|blob| self.overlay.value(blob), &mut missing);
-        if !missing.is_empty() {
-            return Err(Stop::Need(missing));
-        }
+        let value = self.gather(val)?;
         let bytes = canonical::to_vec(&value).len() as u64;
         Ok(self.keep(value).unwrap_or_else(|_| too_large(bytes)))
+    }
+
+    /// The whole value of something gathered.
+    pub(super) fn gather(&self, val: &Val) -> Step<Value> {
+        let mut missing = Vec::new();
+        let value = val.to_json(&|blob| self.overlay.value(blob), &mut missing);
+        if missing.is_empty() { Ok(value) } else { Err(Stop::Need(missing)) }
     }
 
     /// The value of data, from the blobs at hand if it must be.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aura_core::hash::Hash;
+use aura_core::task::{OnUnknown, Retry};
 use aura_core::tool::ToolDef;
 
 use super::draft;
 use super::edges::Graph;
 use super::model::{
-    Approval, Body, Branch, Case, Check, Flow, Kind, Loop, LoopMode, Map, Node, OnError, Route,
-    Sleep, Tools, Verify, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Flow, Function, Kind, Loop, LoopMode, Map, Node,
+    OnError, Route, Sleep, Tools, Verify, Wait,
 };
 
 /// The model of a flow without mistakes.
@@ -46,7 +47,7 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
         nodes.push(Node {
             id: node.id,
             title: node.title,
-            kind: self::kind(kind, &index, tools, defs),
+            kind: self::kind(kind, &index, tools, defs, (node.retry, node.on_unknown)),
             when: node.when.map(|when| when.value),
             incoming,
             next: routes(node.next, &graph, at),
@@ -95,7 +96,7 @@ fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Op
     Some(Box::new(Node {
         id: node.id,
         title: None,
-        kind: kind(node.kind?, &BTreeMap::new(), tools, defs),
+        kind: kind(node.kind?, &BTreeMap::new(), tools, defs, (node.retry, node.on_unknown)),
         when: None,
         incoming: Vec::new(),
         next: Vec::new(),
@@ -117,6 +118,7 @@ fn kind(
     index: &BTreeMap<String, usize>,
     tools: &dyn Tools,
     defs: &mut Defs,
+    calls: (Retry, OnUnknown),
 ) -> Kind {
     match draft {
         draft::Kind::Tool(tool) => {
@@ -125,6 +127,10 @@ fn kind(
             }
             let with = tool.with.map_or_else(no_parameters, |with| with.value);
             Kind::Tool { tool: tool.name, with }
+        }
+        draft::Kind::Code(code) => {
+            let (retry, on_unknown) = calls;
+            Kind::Code(function(code, retry, on_unknown, defs))
         }
         draft::Kind::Set(entries) => {
             Kind::Set(entries.into_iter().map(|(name, value)| (name, value.value)).collect())
@@ -177,6 +183,44 @@ fn kind(
             }
             Kind::Verify(verification(verify))
         }
+    }
+}
+
+/// A function. Its node's tries and doubt are those of the calls that it makes.
+fn function(
+    draft: draft::Function<'_>,
+    retry: Retry,
+    on_unknown: OnUnknown,
+    defs: &mut Defs,
+) -> Function {
+    let call = Node {
+        id: CALL.to_owned(),
+        title: None,
+        kind: Kind::Tool { tool: String::new(), with: no_parameters() },
+        when: None,
+        incoming: Vec::new(),
+        next: Vec::new(),
+        on_error: OnError::Fail,
+        retry,
+        timeout_ms: None,
+        heartbeat_ms: None,
+        deadline_ms: None,
+        effect: None,
+        on_unknown,
+        max_visits: 1,
+        compensate: None,
+        approved_by: Vec::new(),
+    };
+    let index = BTreeMap::from([(CALL.to_owned(), 0)]);
+    let tools = draft.tools.into_iter().map(|(name, def)| {
+        defs.entry(name.clone()).or_insert_with(|| (*def).clone());
+        name
+    });
+    Function {
+        name: draft.name,
+        tools: tools.collect(),
+        with: draft.with.map_or_else(no_parameters, |with| with.value),
+        calls: Arc::new(Body { nodes: vec![call], index }),
     }
 }
 

@@ -91,6 +91,7 @@ pub(super) enum OnError<'t> {
 #[derive(Debug)]
 pub(super) enum Kind<'t> {
     Tool(Tool<'t>),
+    Code(Function<'t>),
     Set(Vec<(String, Placed<'t, Template>)>),
     Switch { cases: Vec<(Placed<'t, Expr>, Body<'t>)>, otherwise: Option<Body<'t>> },
     Parallel(Vec<(String, Body<'t>)>),
@@ -111,6 +112,14 @@ pub(super) struct Tool<'t> {
     /// Where to point at what `with` lacks.
     pub(super) span: Range<usize>,
     pub(super) path: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Function<'t> {
+    pub(super) name: String,
+    pub(super) with: Option<Placed<'t, Template>>,
+    /// Tools that it may call, with their definitions.
+    pub(super) tools: Vec<(String, Rc<ToolDef>)>,
 }
 
 #[derive(Debug)]
@@ -167,6 +176,7 @@ impl<'t> Kind<'t> {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Tool(_) => "tool",
+            Self::Code(_) => "code",
             Self::Set(_) => "set",
             Self::Switch { .. } => "switch",
             Self::Parallel(_) => "parallel",

@@ -37,10 +37,10 @@ pub(super) struct Flow {
     output: Option<Value>,
 }
 
-/// A node: one step of a flow. It has an `id` and exactly one kind: `tool`, `set`, `switch`, `parallel`, `map`,
+/// A node: one step of a flow. It has an `id` and exactly one kind: `tool`, `code`, `set`, `switch`, `parallel`, `map`,
 /// `loop`, `sleep`, `wait`, `approval` or `verify`.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("oneOf" = one_kind(), "dependentRequired" = of_tools()))]
+#[schemars(deny_unknown_fields, extend("oneOf" = one_kind(), "dependentSchemas" = of_kinds()))]
 pub(super) struct Node {
     /// Its id, unique in its list; others refer to it as `steps.ID`.
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"), length(min = 1, max = 128))]
@@ -55,9 +55,9 @@ pub(super) struct Node {
     next: Option<Next>,
     /// What its failure means: `fail` (the default), `continue` with a null output, or the id of a handler node.
     on_error: Option<String>,
-    /// Tries and the waits between them (tool nodes).
+    /// Tries of each call and the waits between them (tool and code nodes).
     retry: Option<Retry>,
-    /// Time that one attempt may take, such as `30s` (tool nodes).
+    /// Time that one attempt may take, or a function from one call to the next, such as `30s` (tool and code nodes).
     timeout: Option<Duration>,
     /// Time within which an attempt must tell that it is alive, such as `30s`; an attempt that does not is lost (tool
     /// nodes).
@@ -66,14 +66,19 @@ pub(super) struct Node {
     deadline: Option<Duration>,
     /// How the call marks the world, where the tool's own class is not the right one (tool nodes).
     effect: Option<Effect>,
-    /// What to do when it stays unknown whether the effect happened (tool nodes): `ask` a person, or `fail`.
+    /// What to do when it stays unknown whether the effect happened (tool and code nodes): `ask` a person, or `fail`.
     on_unknown: Option<OnUnknown>,
     /// How often a `next` that leads back may visit the node.
     #[schemars(range(min = 1, max = 100))]
     max_visits: Option<u32>,
     /// Calls the tool of this name.
     tool: Option<String>,
-    /// The tool's parameters; texts in them may hold expressions.
+    /// Runs the function of this name, which a program that embeds Aura registers.
+    code: Option<String>,
+    /// The tools that the function may call (code nodes).
+    #[schemars(length(min = 1))]
+    tools: Option<Vec<String>>,
+    /// The tool's parameters, or what the function is given; texts in it may hold expressions.
     with: Option<BTreeMap<String, Value>>,
     /// What undoes the step if the run fails or is cancelled after it (tool nodes).
     compensate: Option<Compensate>,
@@ -98,27 +103,34 @@ pub(super) struct Node {
 }
 
 /// The kinds of node, as in [`Node`].
-pub(super) const KINDS: &[&str] =
-    &["tool", "set", "switch", "parallel", "map", "loop", "sleep", "wait", "approval", "verify"];
+pub(super) const KINDS: &[&str] = &[
+    "tool", "code", "set", "switch", "parallel", "map", "loop", "sleep", "wait", "approval",
+    "verify",
+];
 
 fn one_kind() -> Value {
     KINDS.iter().map(|kind| serde_json::json!({ "required": [kind] })).collect()
 }
 
-/// Keys that mean something on a tool node only, and why not elsewhere.
-pub(super) const TOOL_ONLY: &[(&str, &str)] = &[
-    ("with", "only a tool takes parameters"),
-    ("retry", "only a tool is tried again"),
-    ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
-    ("effect", "only a tool has an effect"),
-    ("on_unknown", "only the effect of a tool can stay unknown"),
-    ("heartbeat", "only the call of a tool can tell that it is alive"),
-    ("compensate", "only the effect of a tool can be undone"),
+/// Keys that mean something on some kinds of node only: which, and why not elsewhere.
+pub(super) const ONLY_ON: &[(&str, &[&str], &str)] = &[
+    ("with", &["tool", "code"], "only a tool or a function takes parameters"),
+    ("retry", &["tool", "code"], "only the call of a tool is tried again"),
+    ("timeout", &["tool", "code"], "only a tool has attempts; 'deadline' bounds any node"),
+    ("effect", &["tool"], "only a tool has an effect"),
+    ("on_unknown", &["tool", "code"], "only the effect of a tool can stay unknown"),
+    ("heartbeat", &["tool"], "only the call of a tool can tell that it is alive"),
+    ("compensate", &["tool"], "only the effect of a tool can be undone"),
+    ("tools", &["code"], "only a function calls tools of its own accord"),
 ];
 
-fn of_tools() -> Value {
-    let keys = TOOL_ONLY.iter().map(|(key, _)| ((*key).to_owned(), serde_json::json!(["tool"])));
-    Value::Object(keys.collect())
+fn of_kinds() -> Value {
+    let required = |kind: &&str| serde_json::json!({ "required": [kind] });
+    let any = |kinds: &[&str]| {
+        let any: Vec<_> = kinds.iter().map(required).collect();
+        serde_json::json!({ "anyOf": any })
+    };
+    Value::Object(ONLY_ON.iter().map(|(key, kinds, _)| ((*key).to_owned(), any(kinds))).collect())
 }
 
 /// A condition: an expression such as `{{ input.amount > 100 }}`.

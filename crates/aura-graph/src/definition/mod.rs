@@ -30,7 +30,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::load;
 pub use model::{
-    Approval, Body, Branch, Case, Check, Edge, Flow, Kind, Loop, LoopMode, Map, Node, OnError,
-    Route, Sleep, Tools, Verify, Via, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Edge, Flow, Function, Kind, Loop, LoopMode, Map,
+    Node, OnError, Route, Sleep, Tools, Verify, Via, Wait,
 };
 pub use schema::schema;

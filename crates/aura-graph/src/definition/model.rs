@@ -1,7 +1,7 @@
 //! The compiled form of a flow: references resolved, edges computed, templates compiled. Never serialised; a run
 //! pins the file's text and compiles it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aura_core::effect::EffectClass;
@@ -60,6 +60,23 @@ pub struct Flow {
     pub tools: BTreeMap<String, ToolDef>,
     /// Hashes of those definitions.
     pub definitions: BTreeMap<String, Hash>,
+}
+
+impl Flow {
+    /// Names of the functions that it runs.
+    pub fn functions(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        let mut bodies = vec![&self.body];
+        while let Some(body) = bodies.pop() {
+            for node in &body.nodes {
+                if let Kind::Code(function) = &node.kind {
+                    names.insert(function.name.as_str());
+                }
+                bodies.extend(node.kind.bodies().into_iter().map(|(_, body)| body));
+            }
+        }
+        names
+    }
 }
 
 /// A list of nodes. Edges exist only within it.
@@ -181,6 +198,8 @@ pub enum Kind {
         /// The arguments.
         with: Template,
     },
+    /// Runs a function of the program.
+    Code(Function),
     /// Sets variables.
     Set(Vec<(String, Template)>),
     /// Takes one of several bodies.
@@ -211,6 +230,7 @@ impl Kind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Tool { .. } => "tool",
+            Self::Code(_) => "code",
             Self::Set(_) => "set",
             Self::Switch { .. } => "switch",
             Self::Parallel(_) => "parallel",
@@ -253,9 +273,26 @@ impl Kind {
             }
             Self::Map(map) => Some(&map.body),
             Self::Loop(again) => Some(&again.body),
+            Self::Code(function) => key.parse::<u64>().is_ok().then_some(&function.calls),
             _ => None,
         }
     }
+}
+
+/// The id of the one node of each body of a function: the call with the body's number.
+pub const CALL: &str = "call";
+
+/// `code`.
+#[derive(Debug)]
+pub struct Function {
+    /// The name under which the program has it.
+    pub name: String,
+    /// What it is given.
+    pub with: Template,
+    /// The tools that it may call.
+    pub tools: Vec<String>,
+    /// The body of each of its calls: one node, [`CALL`].
+    pub calls: Arc<Body>,
 }
 
 /// A case of a `switch`.

@@ -105,6 +105,11 @@ impl<'c, 't> Checker<'c, 't> {
             None => {}
             Some(Kind::Wait { signal, .. }) => self.signal(signal),
             Some(Kind::Tool(tool)) => self.call(tool, node),
+            Some(Kind::Code(function)) => {
+                if let Some(with) = &function.with {
+                    self.template(with);
+                }
+            }
             Some(Kind::Set(entries)) => {
                 for (_, value) in entries {
                     self.template(value);

@@ -162,6 +162,7 @@ mod tests {
             "26-several",
             "27-compensate",
             "28-signals",
+            "29-code",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

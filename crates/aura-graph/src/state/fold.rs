@@ -12,6 +12,7 @@ use aura_core::event::{
     Settlement, SkipReason, StepCompleted, StepFailed, StepStarted, Work,
 };
 use aura_core::hash::Hash;
+use aura_core::journal::JournalRecorded;
 use aura_core::path::StepPath;
 use aura_core::saga::Compensation;
 use aura_core::task::TaskSpec;
@@ -158,6 +159,7 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         EventBody::VerificationCompleted(_)
         | EventBody::ArtifactCreated(_)
         | EventBody::PolicyViolation(_) => Some(()),
+        EventBody::JournalRecorded(data) => journal(run, step, data),
         _ => on_task(run, step, event),
     }
 }
@@ -183,6 +185,35 @@ fn granted(run: &mut Run, step: &StepPath, answer: &Answer) -> Option<()> {
         task.phase = TaskPhase::Ready;
     }
     Some(())
+}
+
+fn journal(run: &mut Run, step: &StepPath, data: &JournalRecorded) -> Option<()> {
+    let number = data.number;
+    if let Some(task) = task_mut(run, step) {
+        // It got further than the process that ended before it.
+        task.recoveries = 0;
+    }
+    if data.answer.is_none() {
+        // The function's own time stands still while it waits.
+        run.timers.clear(step, Purpose::Attempt);
+    }
+    let Inside::Bodies(bodies) = &mut run.node_mut(step)?.inside else { return None };
+    bodies.calls.insert_mut(number, (data.asked.clone(), data.call));
+    if let Some(answer) = &data.answer {
+        bodies.done.insert_mut(Key::Number(number), Done::Completed(Val::Data(answer.clone())));
+        bodies.ended += 1;
+    }
+    Some(())
+}
+
+/// A function has its answer, or runs again: its own time begins.
+fn time_function(run: &mut Run, step: &StepPath) {
+    let at = run.at;
+    let waits = run.node(step).and_then(Node::bodies).map(|b| (&b.work, b.call_open()));
+    if let Some((Work::Code(spec), false)) = waits {
+        let due = at.plus(spec.timeout_ms);
+        run.timers.set(step.clone(), Purpose::Attempt, due);
+    }
 }
 
 fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
@@ -215,8 +246,13 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             }
         }
         EventBody::EffectUnknown(data) => {
-            doubted(task_mut(run, step)?, data);
+            // A function that waits for an answer has done nothing that could have ended the process.
+            let waits = run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open);
+            doubted(task_mut(run, step)?, data, waits);
             stop_attempts(run, step);
+            if !data.parked {
+                time_function(run, step);
+            }
         }
         EventBody::EffectReused(data) => return reused(run, step, data),
         EventBody::EffectWithheld(data) => return withheld(run, step, data),
@@ -245,9 +281,9 @@ fn task_mut<'a>(run: &'a mut Run, step: &StepPath) -> Option<&'a mut Task> {
     run.tasks.get_mut(step).map(Arc::make_mut)
 }
 
-fn doubted(task: &mut Task, data: &EffectUnknown) {
+fn doubted(task: &mut Task, data: &EffectUnknown, waits: bool) {
     task.error.clone_from(&data.error);
-    if data.doubt == Doubt::Crash {
+    if data.doubt == Doubt::Crash && !waits {
         task.recoveries += 1;
     }
     task.doubtful = task.spec.class != EffectClass::Pure;
@@ -314,25 +350,27 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
     if let Some(deadline) = data.deadline {
         run.timers.set(step.clone(), Purpose::Deadline, deadline);
     }
+    if let Work::Task(spec) | Work::Code(spec) = &data.work {
+        open_task(run, step, spec);
+    }
     let inside = match &data.work {
-        Work::Task(spec) => {
-            open_task(run, step, spec);
-            Inside::Nothing
-        }
         Work::Wait { signal } => {
             run.waits.insert_mut(step.clone(), signal.clone());
             Inside::Wait(signal.clone())
         }
-        Work::Map { .. } | Work::Parallel { .. } | Work::Switch { .. } | Work::Loop { .. } => {
-            Inside::Bodies(Bodies {
-                work: data.work.clone(),
-                running: super::Shared::default(),
-                done: super::Shared::default(),
-                ended: 0,
-                last: false,
-            })
-        }
-        Work::Set | Work::Sleep | Work::Approval => Inside::Nothing,
+        Work::Map { .. }
+        | Work::Parallel { .. }
+        | Work::Switch { .. }
+        | Work::Loop { .. }
+        | Work::Code(_) => Inside::Bodies(Bodies {
+            work: data.work.clone(),
+            running: super::Shared::default(),
+            done: super::Shared::default(),
+            ended: 0,
+            last: false,
+            calls: super::Shared::default(),
+        }),
+        Work::Task(_) | Work::Set | Work::Sleep | Work::Approval => Inside::Nothing,
     };
     reach(run, step, Status::Running)?.inside = inside;
     Some(())
@@ -388,10 +426,11 @@ fn completed(run: &mut Run, step: &StepPath, data: &StepCompleted) -> Option<()>
     set_vars(run, &data.vars);
     let at = run.at;
     let node = run.node_mut(step)?;
+    let outcome = node.outcome.take();
     node.output = match &data.output {
         Output::Value(value) => Val::Data(value.clone()),
         Output::Vars => vars_object(&data.vars),
-        Output::Task => Val::Data(node.outcome.take()?),
+        Output::Task => Val::Data(outcome?),
         Output::Bodies => node.bodies()?.gather(),
         Output::Node(_) => return None,
     };
@@ -434,6 +473,7 @@ fn body_completed(run: &mut Run, body: &StepPath, data: &StepCompleted) -> Optio
     bodies.done.insert_mut(key, Done::Completed(output));
     bodies.ended += 1;
     bodies.last = data.last;
+    time_function(run, &body.parent()?);
     Some(())
 }
 
@@ -443,13 +483,15 @@ fn body_failed(run: &mut Run, body: &StepPath, data: &StepFailed) -> Option<()> 
     let trouble = Trouble { error: data.error.clone(), step: body.clone() };
     let trouble = run.scope(body).and_then(|s| s.failing.clone()).unwrap_or(trouble);
     let (bodies, key) = bodies_of(run, body)?;
-    let collects = matches!(bodies.work, Work::Map { collect: true, .. });
+    // What becomes of a call that failed is the function's business.
+    let collects = matches!(bodies.work, Work::Map { collect: true, .. } | Work::Code(_));
     bodies.running.remove_mut(&key);
     bodies.done.insert_mut(key, Done::Failed(data.error.clone()));
     bodies.ended += 1;
     if !collects {
         run.node_mut(&body.parent()?)?.failing.get_or_insert(trouble);
     }
+    time_function(run, &body.parent()?);
     Some(())
 }
 

@@ -359,8 +359,9 @@ impl Run {
             return !self.tasks.values().any(|task| task.in_flight());
         }
         !self.more
-            && self.tasks.values().all(|task| {
+            && self.tasks.iter().all(|(step, task)| {
                 matches!(task.phase, TaskPhase::Held | TaskPhase::Backoff | TaskPhase::InDoubt)
+                    || self.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open)
             })
     }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use aura_core::data::Data;
 use aura_core::error::Failure;
 use aura_core::event::Work;
+use aura_core::hash::Hash;
+use aura_core::journal::{Asked, Recorded};
 use aura_core::path::StepPath;
 use aura_core::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -133,6 +135,9 @@ pub struct Bodies {
     pub ended: u64,
     /// Whether the loop ends with the last iteration.
     pub last: bool,
+    /// Of a function: its calls so far, with the hash of each. The answers are in `done`.
+    #[serde(with = "maps", default)]
+    pub calls: Shared<u64, (Asked, Hash)>,
 }
 
 /// The key of a body.
@@ -203,6 +208,22 @@ impl Node {
 }
 
 impl Bodies {
+    /// Whether they are the calls of a function, and one of them is open: the function waits for it.
+    pub fn call_open(&self) -> bool {
+        matches!(self.work, Work::Code(_)) && !self.running.is_empty()
+    }
+
+    /// A call of a function, by its number.
+    pub fn recorded(&self, number: u64) -> Option<Recorded> {
+        let (asked, call) = self.calls.get(&number)?.clone();
+        let answer = self.done.get(&Key::Number(number)).map(|done| match done {
+            Done::Completed(Val::Data(data)) => Ok(data.clone()),
+            Done::Completed(Val::List(_) | Val::Object(_)) => Ok(Data::null()),
+            Done::Failed(failure) => Err(failure.clone()),
+        });
+        Some(Recorded { asked, call, answer })
+    }
+
     /// The output that is gathered from them.
     pub fn gather(&self) -> Val {
         let output = |done: &Done| match done {

@@ -135,6 +135,7 @@ impl Model {
     fn begin(&mut self, path: &StepPath, at: Millis, work: &Work) {
         let (what, total, counted) = match work {
             Work::Task(spec) => (spec.tool.clone(), None, false),
+            Work::Code(spec) => (spec.tool.clone(), None, true),
             Work::Set => ("set".to_owned(), None, false),
             Work::Map { count, .. } => ("map".to_owned(), Some(u64::from(*count)), true),
             Work::Parallel { branches } => {

@@ -111,7 +111,7 @@ fn of_effect(body: &EventBody) -> String {
 
 fn started(work: &Work) -> String {
     match work {
-        Work::Task(spec) => spec.tool.clone(),
+        Work::Task(spec) | Work::Code(spec) => spec.tool.clone(),
         Work::Set => "set".to_owned(),
         Work::Map { count, items, .. } => {
             let blob = matches!(items, Data::Blob(_));

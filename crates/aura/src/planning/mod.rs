@@ -169,6 +169,13 @@ impl Planner<'_> {
                 calls.add(Bound::of(u64::from(undo.attempts)));
             }
         }
+        if let Kind::Code(function) = &node.kind {
+            item.if_killed = Some(if function.tools.is_empty() {
+                "nothing: it runs again from its journal".to_owned()
+            } else {
+                "the call that was open, by the class of its tool".to_owned()
+            });
+        }
         self.plan.nodes.push(item);
         let mut steps = Bound::of(1);
         let (inner_steps, inner_calls) = self.inside(node, path, depth + 1);
@@ -214,6 +221,12 @@ impl Planner<'_> {
                     calls.add(more_calls);
                 }
                 (steps, calls)
+            }
+            Kind::Code(function) if !function.tools.is_empty() => {
+                // How often it calls is known to the function alone.
+                let mut calls = Bound::of(u64::from(node.retry.max_attempts));
+                calls.times_unknown.insert(node.id.clone());
+                (Bound::default(), calls)
             }
             Kind::Switch { cases, otherwise } => {
                 let (mut steps, mut calls) = (Bound::default(), Bound::default());

@@ -74,6 +74,10 @@ pub(super) fn edges(body: &Body, place: usize) -> Vec<String> {
 pub(super) fn words(body: &Body, node: &Node) -> String {
     match &node.kind {
         Kind::Tool { tool, .. } => tool.clone(),
+        Kind::Code(function) if function.tools.is_empty() => format!("code {}", function.name),
+        Kind::Code(function) => {
+            format!("code {}, may call {}", function.name, function.tools.join(", "))
+        }
         Kind::Set(entries) => {
             let names: Vec<_> = entries.iter().map(|(name, _)| name.as_str()).collect();
             format!("set {}", names.join(", "))

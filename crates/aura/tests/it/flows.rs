@@ -128,3 +128,21 @@ fn tools_have_help_and_schemas() {
     let ended = place.aura(&["tools", "show", "http.requst"]).exits(2);
     assert!(ended.err.contains("did you mean 'http.request'?"), "{}", ended.err);
 }
+
+#[test]
+fn a_flow_with_a_function_is_checked_and_planned_but_not_performed_here() {
+    let place = Place::new();
+    let flow =
+        "flow: f\nnodes:\n  - { id: q, code: quote, tools: [http.request], with: { a: 1 } }\n";
+    place.file("code.yaml", flow);
+    place.aura(&["validate", "code.yaml"]).exits(0);
+    let plan = place.aura(&["plan", "code.yaml"]).exits(0).out;
+    assert!(plan.contains("code quote, may call http.request"), "{plan}");
+    let refused = place.aura(&["run", "code.yaml"]).exits(2);
+    assert!(refused.err.contains("FUNCTION_MISSING"), "{}", refused.err);
+    assert!(refused.err.contains("the function 'quote'"), "{}", refused.err);
+    assert!(refused.err.contains("nothing was started"), "{}", refused.err);
+    let told = place.aura(&["runs", "--json"]).exits(0);
+    assert!(!told.out.contains("run_id"), "{}", told.out);
+    place.aura(&["explain", "NON_DETERMINISM"]).exits(0);
+}

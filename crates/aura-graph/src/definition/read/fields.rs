@@ -35,7 +35,6 @@ const LATER: &[(&str, &[&str])] = &[
             "idempotency",
             "llm",
             "agent",
-            "code",
             "container",
             "flow",
             "emit",

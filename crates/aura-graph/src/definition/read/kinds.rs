@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use aura_core::limits;
 use aura_core::time::parse_duration;
+use aura_core::tool::ToolDef;
 use serde_json::Value;
 
 use super::Reader;
 use super::fields::{Fields, join};
 use crate::definition::draft::{
-    Approval, Body, Check, Kind, Loop, LoopMode, Map, Placed, Tool, Verify,
+    Approval, Body, Check, Function, Kind, Loop, LoopMode, Map, Placed, Tool, Verify,
 };
 use crate::definition::file::MODES;
 use crate::definition::suggest::{did_you_mean, one_of};
@@ -24,6 +25,7 @@ impl Reader<'_> {
         let path = node.path(word);
         match word {
             "tool" => self.tool(node, tree, &path).map(Kind::Tool),
+            "code" => self.function(node, tree, &path).map(Kind::Code),
             "set" => {
                 if tree.as_map().is_some_and(<[_]>::is_empty) {
                     self.note(&tree.span, &path, "'set' names no variable")
@@ -64,15 +66,48 @@ impl Reader<'_> {
         let known = found.is_some();
         let def = found.filter(|_| !unread);
         if !known {
-            let names = self.tools.names();
-            let near = did_you_mean(&name, names.iter().map(String::as_str));
-            let near = near.unwrap_or_else(|| "'aura tools' lists them".to_owned());
-            let message = format!("no tool is named '{}'", short(&name));
-            self.note(&tree.span, path, message).suggest(near);
+            self.no_tool(&name, tree, path);
         }
         let span = node.get("with").map_or_else(|| tree.span.clone(), |_| node.key_span("with"));
         let path = if with.is_some() { node.path("with") } else { path.to_owned() };
         Some(Tool { name, def, with, span, path })
+    }
+
+    fn function<'t>(
+        &mut self,
+        node: &Fields<'t>,
+        tree: &'t Tree,
+        path: &str,
+    ) -> Option<Function<'t>> {
+        let with = match node.get("with") {
+            Some(with) if with.as_map().is_none() => {
+                self.expected(with, &node.path("with"), "an object of parameters");
+                None
+            }
+            with => with.and_then(|with| self.template(with, &node.path("with"))),
+        };
+        let mut tools: Vec<(String, Rc<ToolDef>)> = Vec::new();
+        if let Some(list) = node.get("tools") {
+            let path = node.path("tools");
+            for (at, item) in self.items(list, &path, "tools").iter().enumerate() {
+                let path = format!("{path}[{at}]");
+                let Some(name) = self.name(item, &path).map(str::to_owned) else { continue };
+                match self.def(&name) {
+                    Some(def) => tools.push((name, def)),
+                    None => self.no_tool(&name, item, &path),
+                }
+            }
+        }
+        let name = self.name(tree, path)?.to_owned();
+        Some(Function { name, with, tools })
+    }
+
+    fn no_tool(&mut self, name: &str, tree: &Tree, path: &str) {
+        let names = self.tools.names();
+        let near = did_you_mean(name, names.iter().map(String::as_str));
+        let near = near.unwrap_or_else(|| "'aura tools' lists them".to_owned());
+        let message = format!("no tool is named '{}'", short(name));
+        self.note(&tree.span, path, message).suggest(near);
     }
 
     /// The list of nodes under a key.

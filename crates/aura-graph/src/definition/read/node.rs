@@ -12,7 +12,7 @@ use super::Reader;
 use super::fields::{Fields, join};
 use super::values::mended;
 use crate::definition::draft::{Body, Kind, Node, OnError, Placed, Route};
-use crate::definition::file::{KINDS, TOOL_ONLY};
+use crate::definition::file::{KINDS, ONLY_ON};
 use crate::definition::suggest::one_of;
 use crate::definition::tree::Tree;
 
@@ -74,7 +74,7 @@ impl Reader<'_> {
             node.id = self.node_id(id, &fields.path("id"));
         }
         let word = self.kind_word(&fields);
-        self.tool_only(&fields, word);
+        self.only_on(&fields, word);
         node.kind = word.and_then(|word| self.kind(&fields, word));
         node.title = self.text_of(&fields, "title");
         node.when = fields.get("when").and_then(|when| self.condition(when, &fields.path("when")));
@@ -162,10 +162,10 @@ impl Reader<'_> {
         found
     }
 
-    fn tool_only(&mut self, fields: &Fields<'_>, kind: Option<&str>) {
-        let Some(kind) = kind.filter(|kind| *kind != "tool") else { return };
-        for (key, reason) in TOOL_ONLY {
-            if fields.get(key).is_some() {
+    fn only_on(&mut self, fields: &Fields<'_>, kind: Option<&str>) {
+        let Some(kind) = kind else { return };
+        for (key, kinds, reason) in ONLY_ON {
+            if fields.get(key).is_some() && !kinds.contains(&kind) {
                 let message = format!("'{key}' means nothing on a '{kind}' node: {reason}");
                 self.note(&fields.key_span(key), &fields.path(key), message)
                     .suggest("leave it out");

@@ -226,6 +226,7 @@ fn line(event: &Event) -> String {
             Some(next) => format!("back to {} {:?}", next.to, next.again),
             None => String::new(),
         },
+        EventBody::JournalRecorded(data) => format!("{} {}", data.number, data.asked.kind()),
         EventBody::RunFailed(data) => {
             format!("{} {}", data.error.code, saga(data.saga.as_ref()))
         }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod bench;
+mod code;
 mod doubt;
 mod forks;
 mod heartbeat;

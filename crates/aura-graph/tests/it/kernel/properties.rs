@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use aura_core::error::Code;
-use aura_core::event::{Doubt, Settlement};
+use aura_core::event::{Doubt, Settlement, Work};
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
+use aura_core::journal::Asked;
 use aura_core::{Data, canonical};
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
@@ -47,6 +48,13 @@ nodes:
       branches:
         left: [{ id: w, wait: { signal: go, timeout: 10s } }]
         right: [{ id: s, sleep: 3s }, { id: t, tool: sim.pure, with: {} }]
+        code:
+          - id: f
+            code: anything
+            with: { v: $input }
+            tools: [sim.pure, sim.read, sim.irreversible]
+            on_error: continue
+            deadline: 1h
   - { id: join, after: [items, sides], set: { joined: true } }
   - id: count
     set: { n: "{{ vars.n + 1 }}" }
@@ -72,13 +80,36 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     let called: Vec<_> =
         run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
     let (actor, reason) = ("me".to_owned(), Some("why".to_owned()));
-    Some(match seed.below(14) {
+    Some(match seed.below(17) {
+        14..=16 => {
+            let code = |step: &&aura_core::StepPath| {
+                let bodies = run.node(step).and_then(|node| node.bodies());
+                bodies.is_some_and(|bodies| matches!(bodies.work, Work::Code(_)))
+            };
+            let step = run.tasks.keys().find(code)?;
+            let number = run.node(step)?.bodies()?.calls.size() as u64 + 1;
+            let asked = match seed.below(6) {
+                0 => Asked::Now,
+                1 => Asked::Random,
+                2 => Asked::Uuid,
+                3 => Asked::Sleep { ms: 1_000 },
+                4 => {
+                    Asked::Tool { tool: "sim.read".to_owned(), args: json!({ "v": value }).into() }
+                }
+                _ => Asked::Tool { tool: "sim.irreversible".to_owned(), args: json!({}).into() },
+            };
+            let call = asked.hash();
+            Input::Journal { step: step.clone(), number, asked, call }
+        }
         0..=4 if !called.is_empty() => {
             let step = called[seed.below(called.len())].as_str().to_owned();
             let result = match seed.below(6) {
                 0 => failed(certain(Code::RateLimit)),
                 1 => failed(doubtful(Code::NetworkError)),
                 2 => failed(certain(Code::NotFound)),
+                _ if step.ends_with("/f") => {
+                    succeeded(json!({ "output": value, "vars": { "n": 1 }, "next": null }))
+                }
                 _ => succeeded(value.clone()),
             };
             bench.outcome(&step, result)
