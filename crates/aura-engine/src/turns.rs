@@ -108,6 +108,8 @@ impl Shard {
         let Some(stream) = self.streams.get(&run) else { return };
         let forks = matches!(job.input, Input::Fork(_));
         let mut gate = TurnGate {
+            run,
+            in_flight: &self.in_flight,
             slots: &self.slots,
             performs: self.performs.contains(&run),
             first: matches!(job.input, Input::Granted { .. }),

@@ -253,6 +253,7 @@ impl Step {
             }
             EventBody::EffectWithheld(_) => self.status = "in doubt",
             EventBody::EffectReused(data) => self.told(&data.outcome),
+            EventBody::ProbeStarted(_) => self.status = "probing",
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
             EventBody::ApprovalRequested(_) => self.status = "waiting",
@@ -299,7 +300,7 @@ impl Step {
             "skipped" => (Tone::Faint, "–"),
             "in doubt" => (Tone::Warn, "?"),
             "waiting" => (Tone::Warn, "◌"),
-            "retrying" => (Tone::Warn, "↻"),
+            "retrying" | "probing" => (Tone::Warn, "↻"),
             _ => (Tone::Busy, "●"),
         };
         let indent = "  ".repeat(depth);

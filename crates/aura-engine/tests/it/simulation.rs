@@ -62,7 +62,7 @@ impl Calm {
         let hardship = Hardship::of(seed);
         let rough = world(seed, hardship);
         for (key, class, times) in rough.outside().effects() {
-            let once = class != EffectClass::Irreversible || times <= 1;
+            let once = class.repeatable() || times <= 1;
             assert!(once, "effect {key} happened {times} times\n{}", rough.tail());
         }
         rough.check();

@@ -75,13 +75,18 @@ impl Work<'_, '_> {
                     Ok(rendered) => rendered,
                     Err(failure) => return Ok(Err(failure)),
                 };
-                let call = match self.call(step, node, tool, (rendered.value, rendered.secrets)) {
+                let mut call = match self.call(step, node, tool, (rendered.value, rendered.secrets))
+                {
                     Ok(call) => call,
                     Err(failure) => return Ok(Err(failure)),
                 };
                 if let Err(failure) = self.can_be_undone(node) {
                     return Ok(Err(failure));
                 }
+                call.probe = match self.probe_of(step, node, &call)? {
+                    Ok(probe) => probe,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 self.open_task(step, node, call).map(Ok)
             }
             Kind::Code(code) => self.code(step, node, code, context),
@@ -171,6 +176,7 @@ impl Work<'_, '_> {
             retry: node.retry,
             on_unknown: node.on_unknown,
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),
+            probe: None,
         })
     }
 

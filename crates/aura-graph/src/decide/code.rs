@@ -64,6 +64,7 @@ impl Work<'_, '_> {
             on_unknown: OnUnknown::default(),
             key_ttl_ms: None,
             heartbeat_ms: None,
+            probe: None,
         };
         self.started(step, node, Opened::Code(Arc::new(spec)))?;
         self.open.push(step.clone());

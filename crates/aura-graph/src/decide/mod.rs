@@ -10,6 +10,7 @@ mod begin;
 mod code;
 mod compensate;
 mod fork;
+mod probe;
 mod settle;
 mod stop;
 mod tasks;

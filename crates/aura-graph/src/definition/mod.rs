@@ -17,6 +17,7 @@ mod json;
 mod jumps;
 mod load;
 mod model;
+mod probes;
 mod read;
 mod references;
 mod scalar;
@@ -31,6 +32,6 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::load;
 pub use model::{
     Approval, Body, Branch, CALL, Case, Check, Edge, Flow, Function, Kind, Loop, LoopMode, Map,
-    Node, OnError, Route, Sleep, Tools, Verify, Via, Wait,
+    Node, OnError, Probe, Route, Sleep, Tools, Verify, Via, Wait,
 };
 pub use schema::schema;

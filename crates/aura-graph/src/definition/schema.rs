@@ -163,6 +163,7 @@ mod tests {
             "27-compensate",
             "28-signals",
             "29-code",
+            "29-probes",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

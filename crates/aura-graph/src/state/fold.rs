@@ -20,7 +20,7 @@ use aura_core::time::Millis;
 
 use super::forked::{forked, reused, withheld};
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
-use super::{Asked, Phase, Run, Task, TaskPhase};
+use super::{Asked, Phase, Run, Task, TaskPhase, probe_path};
 use crate::val::Val;
 
 /// An event that does not fit the state before it: the history is damaged, or was written by another build.
@@ -246,6 +246,7 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             }
         }
         EventBody::EffectUnknown(data) => {
+            end_probe(run, step);
             // A function that waits for an answer has done nothing that could have ended the process.
             let waits = run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open);
             doubted(task_mut(run, step)?, data, waits);
@@ -258,6 +259,14 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         EventBody::EffectWithheld(data) => return withheld(run, step, data),
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
         EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
+        EventBody::ProbeStarted(_) => {
+            let task = task_mut(run, step)?;
+            task.phase = TaskPhase::Probing;
+            task.probes += 1;
+            let (path, probe) = (probe_path(step, task.probes), task.spec.probe.as_deref()?);
+            let probe = Task::ready(Arc::new(probe.task()));
+            run.tasks.insert_mut(path, Arc::new(probe));
+        }
         EventBody::StepRetrying(data) => {
             let task = task_mut(run, step)?;
             task.phase = TaskPhase::Backoff;
@@ -279,6 +288,14 @@ fn expect_heartbeat(run: &mut Run, step: &StepPath) -> Option<()> {
 
 fn task_mut<'a>(run: &'a mut Run, step: &StepPath) -> Option<&'a mut Task> {
     run.tasks.get_mut(step).map(Arc::make_mut)
+}
+
+/// Nobody waits for the probe of a step any more.
+fn end_probe(run: &mut Run, step: &StepPath) {
+    if let Some(task) = run.tasks.get(step).filter(|task| task.phase == TaskPhase::Probing) {
+        let path = probe_path(step, task.probes);
+        run.drop_below(&path);
+    }
 }
 
 fn doubted(task: &mut Task, data: &EffectUnknown, waits: bool) {
@@ -303,10 +320,12 @@ fn stop_attempts(run: &mut Run, step: &StepPath) {
 }
 
 pub(super) fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
+    end_probe(run, step);
     run.tasks.remove_mut(step).then_some(())?;
     stop_attempts(run, step);
-    // A compensation has no node: nothing can refer to what it gave.
-    if step.compensates().is_none() {
+    // What a probe found is judged in the same commit, and told as the outcome of what it was asked about. A
+    // compensation has no node: nothing can refer to what it gave.
+    if !step.is_body() && step.compensates().is_none() {
         run.node_mut(step)?.outcome = Some(output.clone());
     }
     Some(())
@@ -318,6 +337,7 @@ fn resolved(run: &mut Run, step: &StepPath, outcome: &Settlement) -> Option<()> 
         Settlement::Failed(error) => Some(error.clone()),
         Settlement::Retry => None,
     };
+    end_probe(run, step);
     stop_attempts(run, step);
     let task = task_mut(run, step)?;
     task.doubtful = false;
@@ -381,19 +401,10 @@ fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
     if pure {
         run.timers.set(step.clone(), Purpose::Attempt, run.at.plus(spec.timeout_ms));
     }
-    let task = Task {
-        spec: Arc::clone(spec),
-        attempt: 1,
-        phase: if pure { TaskPhase::Called } else { TaskPhase::Ready },
-        recoveries: 0,
-        intended: None,
-        doubtful: false,
-        error: None,
-        details: None,
-        cleared: Vec::new(),
-        withheld: None,
-        live: false,
-    };
+    let mut task = Task::ready(Arc::clone(spec));
+    if pure {
+        task.phase = TaskPhase::Called;
+    }
     run.tasks.insert_mut(step.clone(), Arc::new(task));
     if pure {
         expect_heartbeat(run, step);

@@ -156,9 +156,29 @@ pub struct Task {
     pub withheld: Option<Withheld>,
     /// Whether a person said that a fork shall call.
     pub live: bool,
+    /// How often a probe was asked about it.
+    pub probes: u32,
 }
 
 impl Task {
+    /// A task that waits for a slot.
+    pub(crate) fn ready(spec: Arc<TaskSpec>) -> Self {
+        Self {
+            spec,
+            attempt: 1,
+            phase: TaskPhase::Ready,
+            recoveries: 0,
+            intended: None,
+            doubtful: false,
+            error: None,
+            details: None,
+            cleared: Vec::new(),
+            withheld: None,
+            live: false,
+            probes: 0,
+        }
+    }
+
     /// Whether a run that stops must wait for it: something outside may depend on its outcome.
     pub fn binding(&self) -> bool {
         !self.spec.class.abandonable()
@@ -187,8 +207,16 @@ pub enum TaskPhase {
     Failed,
     /// It waits for its next attempt.
     Backoff,
+    /// Its outcome is in doubt and a probe looks; the probe is a task of its own.
+    Probing,
     /// Its outcome is in doubt and a person must say.
     InDoubt,
+}
+
+/// Where the probe of a step is told: a body of the step, since what performs nodes has none. `number` counts the
+/// step's probes from 1, so that the outcome of one is not taken for that of another.
+pub fn probe_path(step: &StepPath, number: u32) -> StepPath {
+    step.body(format_args!("probe{number}"))
 }
 
 /// What is due later, found by step and by time.
@@ -355,12 +383,13 @@ impl Run {
 
     /// Whether nothing can happen until a timer, a signal or a person.
     pub fn idle(&self) -> bool {
+        use TaskPhase::{Backoff, Held, InDoubt, Probing};
         if self.paused.is_some() {
             return !self.tasks.values().any(|task| task.in_flight());
         }
         !self.more
             && self.tasks.iter().all(|(step, task)| {
-                matches!(task.phase, TaskPhase::Held | TaskPhase::Backoff | TaskPhase::InDoubt)
+                matches!(task.phase, Held | Backoff | Probing | InDoubt)
                     || self.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open)
             })
     }

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 
 use crate::model_store::ModelStore;
 
-/// Definitions of the tools of a world: one of each class, one that fails as its arguments say, and `verify`.
+/// Definitions of the tools of a world: one of each class, one whose class its arguments say, one that looks whether the effect of a key happened, and
+/// `verify`.
 pub fn tools() -> BTreeMap<String, ToolDef> {
     [
         ("sim.pure", EffectClass::Pure),
@@ -28,15 +29,18 @@ pub fn tools() -> BTreeMap<String, ToolDef> {
         ("sim.idempotent", EffectClass::Idempotent),
         ("sim.irreversible", EffectClass::Irreversible),
         ("sim.big", EffectClass::Read),
+        ("sim.look", EffectClass::Read),
         ("verify", EffectClass::Pure),
     ]
     .into_iter()
+    .map(|(name, class)| (name, ClassRule::Fixed(class)))
+    .chain([("sim.any", by_mode())])
     .map(|(name, class)| {
         let def = ToolDef {
             name: name.to_owned(),
             summary: "a tool of the simulated world".to_owned(),
             help: String::new(),
-            class: ClassRule::Fixed(class),
+            class,
             input: json!({ "type": "object" }),
             output: json!({}),
             secret_params: Vec::new(),
@@ -45,6 +49,16 @@ pub fn tools() -> BTreeMap<String, ToolDef> {
         (name.to_owned(), def)
     })
     .collect()
+}
+
+/// A call that looks with `{"mode": "look"}`, and acts otherwise.
+fn by_mode() -> ClassRule {
+    ClassRule::ByParam {
+        param: "mode".to_owned(),
+        absent: "act".to_owned(),
+        cases: BTreeMap::from([("LOOK".to_owned(), EffectClass::Read)]),
+        otherwise: EffectClass::Irreversible,
+    }
 }
 
 /// What happened outside.
@@ -103,9 +117,17 @@ impl Outside {
     pub(super) fn report(&self, task: &Task, store: &Arc<ModelStore>) -> Message {
         let result = match scripted(task) {
             Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
+            None if task.spec.tool == "sim.look" => succeeded(self.look(task), store),
             None => succeeded(self.output(task), store),
         };
         outcome(task, result)
+    }
+
+    /// What a look at the effect of the key in the arguments shows.
+    fn look(&self, task: &Task) -> Value {
+        let key = args(task)["key"].as_str().and_then(|key| key.parse().ok());
+        let output = key.and_then(|key| self.output_of(key));
+        json!({ "found": output.is_some(), "output": output })
     }
 
     /// A call is made, whatever it does.
@@ -126,7 +148,7 @@ impl Outside {
         let run = task.run;
         let mark =
             self.calls.entry(task.spec.key).or_insert(Mark { class, run, effects: 0, output });
-        if class == EffectClass::Irreversible || mark.effects == 0 {
+        if !class.repeatable() || mark.effects == 0 {
             mark.effects += 1;
         }
     }

@@ -52,6 +52,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
             let attempt = event.attempt.unwrap_or_default();
             format!("attempt {attempt} in {}", Span(data.until.since(at)))
         }
+        EventBody::ProbeStarted(data) => format!("{} looks whether it happened", data.tool),
         EventBody::ToolFailed(_)
         | EventBody::EffectUnknown(_)
         | EventBody::EffectReconciled(_)

@@ -84,6 +84,7 @@ fn task(tool: &str) -> Work {
         on_unknown: aura_core::task::OnUnknown::default(),
         key_ttl_ms: None,
         heartbeat_ms: None,
+        probe: None,
     }))
 }
 

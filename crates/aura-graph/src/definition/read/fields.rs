@@ -39,7 +39,6 @@ const LATER: &[(&str, &[&str])] = &[
             "flow",
             "emit",
             "on_budget",
-            "probe",
             "cache",
             "memory",
             "quorum",

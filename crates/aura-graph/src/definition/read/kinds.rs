@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Reader;
 use super::fields::{Fields, join};
 use crate::definition::draft::{
-    Approval, Body, Check, Function, Kind, Loop, LoopMode, Map, Placed, Tool, Verify,
+    Approval, Body, Check, Function, Kind, Loop, LoopMode, Map, Placed, Probe, Tool, Verify,
 };
 use crate::definition::file::MODES;
 use crate::definition::suggest::{did_you_mean, one_of};
@@ -108,6 +108,21 @@ impl Reader<'_> {
         let near = near.unwrap_or_else(|| "'aura tools' lists them".to_owned());
         let message = format!("no tool is named '{}'", short(name));
         self.note(&tree.span, path, message).suggest(near);
+    }
+
+    /// How to find out whether the effect of a node happened.
+    pub(super) fn probe<'t>(&mut self, node: &Fields<'t>) -> Option<Probe<'t>> {
+        let fields = self.fields(node.get("probe")?, &node.path("probe"), "Probe")?;
+        let tool = self.required(&fields, "tool", "NAME");
+        let tool = tool.and_then(|tool| self.tool(&fields, tool, &fields.path("tool")));
+        let done = self.required(&fields, "done", "\"{{ … }}\"");
+        let done = done.and_then(|done| self.condition(done, &fields.path("done")));
+        let not_done = fields.get("not_done");
+        let not_done = not_done.and_then(|not| self.condition(not, &fields.path("not_done")));
+        let output = fields.get("output");
+        let output = output.and_then(|output| self.template(output, &fields.path("output")));
+        let (span, path) = (node.key_span("probe"), fields.path.clone());
+        Some(Probe { tool, done, not_done, output, span, path })
     }
 
     /// The list of nodes under a key.

@@ -9,6 +9,7 @@ mod heartbeat;
 mod order;
 mod pausing;
 mod people;
+mod probes;
 mod properties;
 mod saga;
 mod signals;

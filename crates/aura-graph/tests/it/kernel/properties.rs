@@ -40,7 +40,16 @@ nodes:
           deadline: 30s
           heartbeat: 4s
           compensate: { tool: sim.irreversible, with: { n: $item, v: $steps.a.output, i: $input } }
-        - { id: b, tool: sim.irreversible, with: { n: $index } }
+        - id: b
+          tool: sim.irreversible
+          with: { n: $index }
+          effect: reconcilable
+          probe:
+            tool: sim.look
+            with: { key: $effect.key }
+            done: "{{ probe.output is string }}"
+            not_done: "{{ probe.output is number or probe.error.code == 'NOT_FOUND' }}"
+            output: { v: $probe.output, first: $steps.a.output }
   - id: sides
     after: []
     on_error: leave
