@@ -109,6 +109,7 @@ fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Op
         heartbeat_ms: None,
         effect: node.effect,
         on_unknown: node.on_unknown,
+        probe: None,
         max_visits: node.max_visits,
         approved_by: Vec::new(),
         compensate: None,
