@@ -12,7 +12,6 @@ use aura_core::error::Code;
 use aura_core::event::EventBody;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::Input;
-use aura_core::journal::Recorded;
 use aura_core::limits;
 use aura_core::task::Task;
 use aura_core::time::Millis;
@@ -48,7 +47,7 @@ fn unsettles(body: &EventBody) -> bool {
 }
 
 /// For a function, the calls that it has made so far.
-fn journal(run: &Run, step: &StepPath) -> Option<Vec<Recorded>> {
+fn journal(run: &Run, step: &StepPath) -> Option<Vec<aura_core::journal::Recorded>> {
     let bodies = run.node(step)?.bodies()?;
     let calls = 1..=bodies.calls.size() as u64;
     Some(calls.filter_map(|number| bodies.recorded(number)).collect())
