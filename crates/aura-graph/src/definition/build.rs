@@ -113,7 +113,6 @@ fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Op
         max_visits: node.max_visits,
         approved_by: Vec::new(),
         compensate: None,
-        probe: None,
     }))
 }
 
