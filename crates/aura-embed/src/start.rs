@@ -76,6 +76,7 @@ impl Start {
             wide_numbers: Vec::new(),
             key: self.key,
             labels: self.labels,
+            deadline: None,
             seed: random()?,
             salt: random()?,
             flags: aura_graph::flags::CURRENT.to_vec(),
