@@ -333,8 +333,12 @@ impl Bench {
             Either::Right((never, _)) => match never {},
         };
         // The next attempt is told the last of it, also if that came too soon after the beat before.
-        if !matches!(over, Ok(Ok(Ok(_)))) {
-            self.beat(task, &mut beats, scrubber);
+        let untold = {
+            let told = beats.borrow_and_update();
+            told.has_changed().then(|| Value::clone(&told))
+        };
+        if let Some(details) = untold.filter(|_| !matches!(over, Ok(Ok(Ok(_))))) {
+            self.beat(task, details, scrubber);
         }
         match over {
             Ok(Ok(result)) => result,
@@ -357,20 +361,15 @@ impl Bench {
         scrubber: &Scrubber,
     ) -> Infallible {
         while beats.changed().await.is_ok() {
-            self.beat(task, beats, scrubber);
+            let details = Value::clone(&beats.borrow_and_update());
+            self.beat(task, details, scrubber);
             tokio::time::sleep(Duration::from_millis(limits::HEARTBEAT_PACE_MS)).await;
         }
         std::future::pending().await
     }
 
-    /// Passes on the last thing that an attempt told, unless that was passed on before.
-    fn beat(&self, task: &Task, beats: &mut watch::Receiver<Value>, scrubber: &Scrubber) {
-        let told = beats.borrow_and_update();
-        if !told.has_changed() {
-            return;
-        }
-        let mut details = Value::clone(&told);
-        drop(told);
+    /// Passes on what an attempt told.
+    fn beat(&self, task: &Task, mut details: Value, scrubber: &Scrubber) {
         scrubber.value(&mut details);
         let deep = canonical::deeper_than(&details, limits::VALUE_NESTING);
         let bytes = if deep { 0 } else { canonical::to_vec(&details).len() };

@@ -28,6 +28,9 @@ impl Activity for Counter {
         for at in from..from + 1_000 {
             call.heart.beat(json!({ "at": at + 1 }));
         }
+        if call.args["stays"] == json!(true) {
+            std::future::pending::<()>().await;
+        }
         if call.args["long"] == json!(true) {
             call.heart.beat(json!("x".repeat(100_000)));
         }
@@ -45,6 +48,7 @@ impl Secrets for NoSecrets {
 
 /// The messages of one attempt.
 fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec<Message> {
+    let stays = args["stays"] == json!(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let def = ToolDef {
         name: "count".to_owned(),
@@ -87,11 +91,19 @@ fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec
     };
     assert!(performer.perform(task).is_none());
     let mut told = Vec::new();
-    while !matches!(told.last(), Some(Message::Outcome { .. })) {
+    while !told.iter().any(|message| ends(message, stays)) {
         runtime.block_on(tokio::task::yield_now());
         told.extend(messages.try_iter());
     }
     told
+}
+
+/// Whether nothing more is awaited: of a call that stays, its first sign of life is all there is.
+fn ends(message: &Message, stays: bool) -> bool {
+    match message {
+        Message::Heartbeat { .. } => stays,
+        _ => matches!(message, Message::Outcome { .. }),
+    }
 }
 
 fn beats(told: &[Message]) -> Vec<Value> {
@@ -120,4 +132,10 @@ fn what_is_too_long_is_not_told_and_without_a_heartbeat_nothing_is() {
     let told = beats(&attempt(Some(5_000), json!({ "long": true }), None));
     assert_eq!(told.last().map(|told| &told["truncated"]), Some(&json!(true)));
     assert!(beats(&attempt(None, json!({}), None)).is_empty());
+}
+
+#[test]
+fn what_is_told_is_heard_while_the_call_goes_on() {
+    let told = beats(&attempt(Some(5_000), json!({ "stays": true }), None));
+    assert_eq!(told, [json!({ "at": 1_000 })]);
 }

@@ -35,7 +35,7 @@ fn a_download_that_stalls_is_made_again() {
     let host = stalls_once().to_string();
     let flow = format!(
         "flow: get\nnodes:\n  - id: get\n    tool: http.request\n    with: {{ url: \"http://{host}/\" }}\n    \
-         heartbeat: 2s\n    timeout: 5m\n    retry: {{ initial: 1ms }}\noutput: $steps.get.output.body\n"
+         heartbeat: 8s\n    timeout: 5m\n    retry: {{ initial: 1ms }}\noutput: $steps.get.output.body\n"
     );
     place.file("get.yaml", &flow);
     let args = ["run", "get.yaml", "--key", "k", "--allow-net", &host, "--json"];
@@ -44,6 +44,6 @@ fn a_download_that_stalls_is_made_again() {
     let run = id("get", "k");
     let events = place.aura(&["events", &run]).exits(0).out;
     assert!(events.contains("activity.heartbeat") && events.contains("{\"bytes\":5}"), "{events}");
-    assert!(events.contains("no sign of life within 2000 ms"), "{events}");
+    assert!(events.contains("no sign of life within 8000 ms"), "{events}");
     place.aura(&["replay", &run, "--verify"]).exits(0);
 }
