@@ -79,6 +79,7 @@ fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec
         on_unknown: OnUnknown::default(),
         key_ttl_ms: None,
         heartbeat_ms,
+        probe: None,
     };
     let task = Task {
         run: RunId(uuid::Uuid::nil()),

@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aura_core::effect::EffectClass;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_testkit::world::{Hardship, Met, Mishap, Subject, World, each_step};

@@ -115,6 +115,7 @@ impl<'c, 't> Checker<'c, 't> {
             Some(Kind::Wait { signal, .. }) => self.signal(signal),
             Some(Kind::Tool(tool)) => self.call(tool, node),
             Some(Kind::Code(function)) => {
+                self.doubt(node);
                 if let Some(with) = &function.with {
                     self.template(with);
                 }
