@@ -18,6 +18,7 @@ pub mod input;
 pub mod journal;
 pub mod limits;
 pub mod path;
+pub mod people;
 pub mod ports;
 pub mod saga;
 pub mod schema;

@@ -403,40 +403,6 @@ impl Shard {
         }
     }
 
-    /// Performs a run from now on: what is open was lost with whoever performed it before.
-    pub(crate) fn perform(&mut self, run: RunId, reply: Reply, now: Millis) {
-        if let Err(problem) = self.load(run) {
-            return reply(Err(problem));
-        }
-        let Some(stream) = self.streams.get(&run) else { return reply(Err(busy())) };
-        if let Some(problem) = self.lacks(run, &stream.flow).filter(|_| !stream.run.closed()) {
-            return reply(Err(problem));
-        }
-        if !self.performs.insert(run) {
-            return self.reply_when_durable(run, reply);
-        }
-        let steps = stream.run.outstanding();
-        let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
-        let more = stream.run.more;
-        for step in ready {
-            self.slots.wait(run, step);
-        }
-        if more {
-            self.again.push_back(run);
-        }
-        self.note_timer(run);
-        if steps.is_empty() {
-            return self.reply_when_durable(run, reply);
-        }
-        let mut reply = Some(reply);
-        let mut chunks = steps.chunks(limits::UNKNOWN_STEPS).peekable();
-        while let Some(steps) = chunks.next() {
-            let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
-            let reply = if chunks.peek().is_none() { reply.take() } else { None };
-            self.decide_for(run, Job { input, reply }, now);
-        }
-    }
-
     /// Brings a run into memory.
     pub(crate) fn load(&mut self, run: RunId) -> Result<(), Problem> {
         if let Some(problem) = self.parked.get(&run) {

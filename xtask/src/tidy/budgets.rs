@@ -9,7 +9,7 @@ const FILE_NOTE: usize = 400;
 /// Beyond this it must be split.
 const FILE_ERROR: usize = 800;
 const CORE: &str = "crates/aura-core/src";
-const CORE_LINES: usize = 4_000;
+const CORE_LINES: usize = 5_000;
 const PORTS: &str = "crates/aura-core/src/ports/";
 const PORT_METHODS: usize = 12;
 const MAP: &str = "ARCHITECTURE.md";
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_core_and_the_map_have_budgets() {
         let path = |n| format!("crates/aura-core/src/{n}.rs");
-        let mut files: Vec<_> = (0..10).map(|n| of_lines(&path(n), 400)).collect();
+        let mut files: Vec<_> = (0..10).map(|n| of_lines(&path(n), 500)).collect();
         files.push(of_lines("ARCHITECTURE.md", 300));
         assert_eq!(check(&files), []);
         files.push(of_lines(&path(10), 1));

@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const FLOW: &str = r#"
+const FLOW: &str = r"
 flow: changed
 nodes:
   - { id: work, code: work, tools: [echo], with: {} }
-"#;
+";
 
 type Ended = Result<Done<Value, Value>, Failure>;
 
 async fn before(state: Value, _: Value, mut ctx: Ctx) -> Ended {
     ctx.now().await?;
     ctx.tool("echo", json!({ "value": 1 })).await?;
-    ctx.sleep(Duration::from_secs(3_600)).await?;
+    ctx.sleep(Duration::from_hours(1)).await?;
     Ok(Done::new(state, json!("done")))
 }
 
@@ -42,7 +42,7 @@ async fn deaf(state: Value, _: Value, mut ctx: Ctx) -> Ended {
 
 fn open(folder: &TempDir, code: Option<Arc<dyn Code>>) -> Aura {
     let builder = Aura::builder(folder.path().join("data"));
-    let builder = code.into_iter().fold(builder, |builder, code| builder.function(code));
+    let builder = code.into_iter().fold(builder, aura_embed::Builder::function);
     builder.start().unwrap()
 }
 
@@ -138,7 +138,6 @@ fn a_run_waits_for_a_program_that_has_its_function() {
 
 #[test]
 fn a_function_that_ends_badly_fails_its_step_alone() {
-    #[expect(clippy::unused_async, reason = "a function is async")]
     async fn panics(_: Value, _: Value, _: Ctx) -> Ended {
         panic!("as it must")
     }
@@ -151,7 +150,6 @@ fn a_function_that_ends_badly_fails_its_step_alone() {
         let _ = tokio::time::timeout(Duration::from_millis(20), pause).await;
         Ok(Done::new(state, json!("too soon")))
     }
-    #[expect(clippy::unused_async, reason = "a function is async")]
     async fn unfit(state: u64, _: Value, _: Ctx) -> Result<Done<u64, Value>, Failure> {
         Ok(Done::new(state, Value::Null))
     }
@@ -174,13 +172,13 @@ fn a_function_that_ends_badly_fails_its_step_alone() {
 
 #[test]
 fn signals_and_approvals_come_from_the_program_too() {
-    let flow = r#"
+    let flow = r"
 flow: people
 nodes:
   - { id: go, wait: { signal: go } }
   - { id: ask, approval: { message: May it? } }
 output: $steps.go.output
-"#;
+";
     let folder = TempDir::new().unwrap();
     let aura = open(&folder, None);
     let run = aura.run(flow, json!({})).unwrap();

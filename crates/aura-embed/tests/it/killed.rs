@@ -42,14 +42,14 @@ fn quoting(folder: &str, host: &str) -> (Aura, Start) {
     (aura, Start::new(quote::FLOW, input).key("one"))
 }
 
-const STEPS: &str = r#"
+const STEPS: &str = r"
 flow: steps
 nodes:
   - id: walk
     code: walk
     with: { dies_at: $input.dies_at }
     tools: [echo, file.write, file.read]
-"#;
+";
 
 /// Makes seven calls of all kinds, and the first time takes the process with it before call `dies_at`.
 async fn walk(state: Value, input: Value, mut ctx: Ctx) -> Result<Done<Value, Value>, Failure> {

@@ -461,7 +461,7 @@ impl Run {
     pub fn mark(&self) -> Mark {
         if self.closed() {
             Mark::Closed
-        } else if self.idle() {
+        } else if self.idle() && self.outstanding().is_empty() {
             Mark::Asleep(self.due().map(|(due, ..)| due))
         } else {
             Mark::Active

@@ -90,6 +90,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::RunCompleted(_)
         | EventBody::RunFailed(_)
         | EventBody::SagaStarted(_)
+        | EventBody::JournalRecorded(_)
         | EventBody::ActivityHeartbeat(_)
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
