@@ -15,6 +15,7 @@ mod demo;
 mod dice;
 mod fuzz;
 mod generate;
+mod histories;
 mod nightly;
 mod paint;
 mod powercut;
@@ -90,6 +91,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         program: Option<PathBuf>,
     },
+    /// Checks the recorded histories: each is read, decided again and driven to its end.
+    Histories {
+        /// First records those that are described and not recorded; what is recorded is never written anew.
+        #[arg(long)]
+        write: bool,
+        /// A binary that is built already; otherwise the release binary is built.
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+    },
     /// Plays seeded worlds: the real engine, with crashes and faults between any two operations.
     Sim(sim::Worlds),
     /// Runs what takes too long, or needs too much network, for every change.
@@ -142,6 +152,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Powercut { rounds, seed, sabotage, program } => {
             let program = aura::Aura::program(&workspace, program)?;
             powercut::run(&workspace, &program, (rounds, seed), sabotage)
+        }
+        Command::Histories { write, program } => {
+            let program = aura::Aura::program(&workspace, program)?;
+            histories::run(&workspace, &program, write)
         }
         Command::Sim(worlds) => sim::run(&workspace, worlds),
         Command::Nightly => nightly::run(&workspace),
