@@ -150,7 +150,7 @@ fn facts(cause: Cause, events: &[Event]) -> (Vec<Event>, Vec<Change>) {
 ///
 /// # Errors
 /// The parent's history can't be read, or has no commit that ends there.
-pub(crate) fn shared(
+pub fn shared(
     store: &dyn Store,
     id: RunId,
     (parent, seq): (RunId, u64),

@@ -26,7 +26,7 @@ pub use cache::BlobCache;
 pub use catalog::Catalog;
 pub use commit::{Committer, Unit, Writer};
 pub use engine::{Bell, Engine, Handle, Options, Ports};
-pub use fork::{At, Cut, Recording, cut};
+pub use fork::{At, Cut, Recording, cut, shared};
 pub use history::{History, Verified, compile, load_flow, open_history, read_all};
 pub use message::{
     Accepted, Answered, Asking, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted,

@@ -8,7 +8,7 @@ use aura_core::commit::StoredCommit;
 use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
-use aura_core::ports::{Clock, Store};
+use aura_core::ports::{Clock, RunQuery, Store};
 use aura_engine::read_all;
 use aura_store::Opened;
 use tokio::runtime::Runtime;
@@ -41,14 +41,35 @@ pub(crate) fn write(
         salt: info.salt,
         at: SystemClock.now(),
     }))?;
-    for run in runs {
-        read_all(&*opened.store, *run, &mut |commit| export.commit(&commit))?;
+    for run in with_parents(&*opened.store, runs)? {
+        // What a fork shares stands with its parent.
+        read_all(&*opened.store, run, &mut |commit| match commit.header.run == run {
+            true => export.commit(&commit),
+            false => Ok(()),
+        })?;
         export.done.runs += 1;
     }
     let Copied { runs, commits, blobs, .. } = export.done;
     export.line(&Line::End(End { runs, commits, blobs }))?;
     export.out.flush().map_err(|e| unwritten(&e))?;
     Ok(export.done)
+}
+
+/// The runs, each after those whose beginning it shares.
+fn with_parents(store: &dyn Store, runs: &[RunId]) -> Result<Vec<RunId>, Problem> {
+    let (mut ordered, mut seen) = (Vec::new(), BTreeSet::new());
+    for run in runs {
+        let (mut line, mut at) = (Vec::new(), Some(*run));
+        while let Some(run) = at.filter(|run| !seen.contains(run)) {
+            seen.insert(run);
+            line.push(run);
+            let query = RunQuery { id_prefix: Some(run.to_string()), ..RunQuery::default() };
+            let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
+            at = rows.first().and_then(|row| row.forked).map(|point| point.parent);
+        }
+        ordered.extend(line.into_iter().rev());
+    }
+    Ok(ordered)
 }
 
 impl Export<'_> {

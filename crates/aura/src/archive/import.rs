@@ -7,6 +7,7 @@ use aura_core::cbor;
 use aura_core::commit::StoredCommit;
 use aura_core::data::blob_address;
 use aura_core::error::{Code, Problem};
+use aura_core::event::EventBody;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
@@ -146,14 +147,9 @@ impl Import<'_> {
             if !self.seen.insert(run) {
                 return Err(damaged(&format!("the commits of run {run} do not stand together")));
             }
-            let state = Run::new(run);
-            self.current = Some(Current {
-                run: state,
-                head: Hash::ZERO,
-                known: true,
-                added: false,
-                marked: false,
-            });
+            let (state, head) = self.beginning(&commit)?;
+            self.current =
+                Some(Current { run: state, head, known: true, added: false, marked: false });
             self.done.runs += 1;
         }
         self.blobs_are_there(&commit)?;
@@ -180,6 +176,20 @@ impl Import<'_> {
             self.append()?;
         }
         Ok(())
+    }
+
+    /// The state before the first commit of a run: of a fork, what it shares with its parent, which stands before it.
+    fn beginning(&mut self, commit: &StoredCommit) -> Result<(Run, Hash), Problem> {
+        let run = commit.header.run;
+        if commit.header.seq == 1 {
+            return Ok((Run::new(run), Hash::ZERO));
+        }
+        let events = commit.events().map_err(|e| damaged(&format!("run {run}: {e}")))?;
+        let Some(EventBody::RunForked(forked)) = events.first().map(|event| &event.body) else {
+            return Err(damaged(&format!("run {run} does not begin with its start")));
+        };
+        self.append()?;
+        aura_engine::shared(&*self.opened.store, run, (forked.parent, forked.seq))
     }
 
     fn blobs_are_there(&self, commit: &StoredCommit) -> Result<(), Problem> {
