@@ -195,6 +195,13 @@ fn act(body: &EventBody) -> String {
             format!("{} ({})", plain(&e.artifact.location), bytes(e.artifact.bytes))
         }
         EventBody::PolicyViolation(e) => one_line(&e.reason, BRIEF * 2),
+        other => undo_or_code(other),
+    }
+}
+
+/// The rest of [`act`]: what is undone, and what functions ask for.
+fn undo_or_code(body: &EventBody) -> String {
+    match body {
         EventBody::SagaStarted(e) => {
             format!("{} can be undone", count(u64::from(e.nodes), "node"))
         }

@@ -73,8 +73,9 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         EventBody::RunCompensating(data) => {
             data.error.as_ref().map(ToString::to_string).unwrap_or_default()
         }
-        EventBody::CompensationStarted(data) => data.tool.clone(),
-        EventBody::CompensationFailed(data) => data.error.to_string(),
+        EventBody::CompensationStarted(_) | EventBody::CompensationFailed(_) => {
+            of_effect(&event.body)
+        }
         EventBody::VerificationCompleted(data) => {
             let passed = if data.passed { "passed" } else { "failed" };
             format!("{passed} with {} of 100, at least {}", data.score, data.min_score)
@@ -107,6 +108,8 @@ fn of_effect(body: &EventBody) -> String {
         EventBody::EffectUnknown(_) => "nobody knows whether it happened".to_owned(),
         EventBody::EffectReconciled(_) => "its outcome is known after all".to_owned(),
         EventBody::EffectSettled(data) => format!("by {}", data.actor),
+        EventBody::CompensationStarted(data) => data.tool.clone(),
+        EventBody::CompensationFailed(data) => data.error.to_string(),
         _ => String::new(),
     }
 }
