@@ -8,7 +8,7 @@ const QUORUM: &str = "
 flow: quorum
 nodes:
   - id: ask
-    approval: { of: act, message: \"Go?\", roles: [boss], quorum: 2, expires: 7d }
+    approval: { of: act, message: \"Go?\", roles: [boss], quorum: 2 }
   - { id: act, tool: bench.noop, with: {} }
 output: $steps.ask.output.answers
 ";
