@@ -89,6 +89,7 @@ fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec
         spec: Arc::new(spec),
         details,
         permissions: Arc::default(),
+        journal: None,
     };
     assert!(performer.perform(task).is_none());
     let mut told = Vec::new();

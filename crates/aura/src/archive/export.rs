@@ -43,9 +43,8 @@ pub(crate) fn write(
     }))?;
     for run in with_parents(&*opened.store, runs)? {
         // What a fork shares stands with its parent.
-        read_all(&*opened.store, run, &mut |commit| match commit.header.run == run {
-            true => export.commit(&commit),
-            false => Ok(()),
+        read_all(&*opened.store, run, &mut |commit| {
+            if commit.header.run == run { export.commit(&commit) } else { Ok(()) }
         })?;
         export.done.runs += 1;
     }

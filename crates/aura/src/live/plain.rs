@@ -1,7 +1,7 @@
 //! Lines for files, pipes and scripts: one per fact that a person would want to know, in a form that stays.
 
 use aura_core::data::Data;
-use aura_core::event::{Event, EventBody, OnFailure, Purpose, SkipReason, Work};
+use aura_core::event::{Event, EventBody, OnFailure, Purpose, SkipReason, StepFailed, Work};
 use aura_core::time::{Millis, Span};
 
 use super::model::Model;
@@ -36,14 +36,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         }
         EventBody::StepStarted(data) => started(&data.work),
         EventBody::StepCompleted(_) => took(model, at, event),
-        EventBody::StepFailed(data) => {
-            let then = match &data.then {
-                OnFailure::Fail => String::new(),
-                OnFailure::Continue => " (the flow goes on)".to_owned(),
-                OnFailure::Goto(to) => format!(" (the flow goes to {to})"),
-            };
-            format!("{} {}{then}", took(model, at, event), data.error).trim_start().to_owned()
-        }
+        EventBody::StepFailed(data) => step_failed(model, at, event, data),
         EventBody::StepSkipped(data) => match data.reason {
             SkipReason::When => "its condition does not hold".to_owned(),
             SkipReason::Dead => "no route leads to it".to_owned(),
@@ -96,6 +89,15 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
     })
+}
+
+fn step_failed(model: &Model, at: Millis, event: &Event, data: &StepFailed) -> String {
+    let then = match &data.then {
+        OnFailure::Fail => String::new(),
+        OnFailure::Continue => " (the flow goes on)".to_owned(),
+        OnFailure::Goto(to) => format!(" (the flow goes to {to})"),
+    };
+    format!("{} {}{then}", took(model, at, event), data.error).trim_start().to_owned()
 }
 
 /// What became of an attempt.

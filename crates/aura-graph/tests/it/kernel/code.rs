@@ -53,6 +53,7 @@ fn open(bench: &Bench) -> bool {
     bench.run.node(&"f".into()).unwrap().bodies().unwrap().call_open()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "values are made where they are given")]
 fn returns(bench: &mut Bench, output: Value, vars: Value, next: Value) {
     bench.succeed("f", json!({ "output": output, "vars": vars, "next": next }));
 }

@@ -83,6 +83,26 @@ nodes:
 output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
 "#;
 
+/// Something that a function asks for, if one is at work.
+fn asks(run: &Run, seed: &mut Seed, value: &Value) -> Option<Input> {
+    let code = |step: &&aura_core::StepPath| {
+        let bodies = run.node(step).and_then(|node| node.bodies());
+        bodies.is_some_and(|bodies| matches!(bodies.work, Work::Code(_)))
+    };
+    let step = run.tasks.keys().find(code)?;
+    let number = run.node(step)?.bodies()?.calls.size() as u64 + 1;
+    let asked = match seed.below(6) {
+        0 => Asked::Now,
+        1 => Asked::Random,
+        2 => Asked::Uuid,
+        3 => Asked::Sleep { ms: 1_000 },
+        4 => Asked::Tool { tool: "sim.read".to_owned(), args: json!({ "v": value }).into() },
+        _ => Asked::Tool { tool: "sim.irreversible".to_owned(), args: json!({}).into() },
+    };
+    let call = asked.hash();
+    Some(Input::Journal { step: step.clone(), number, asked, call })
+}
+
 /// An input that the run could get now, drawn from the seed.
 fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     let run = &bench.run;
@@ -90,26 +110,7 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
         run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
     let (actor, reason) = ("me".to_owned(), Some("why".to_owned()));
     Some(match seed.below(17) {
-        14..=16 => {
-            let code = |step: &&aura_core::StepPath| {
-                let bodies = run.node(step).and_then(|node| node.bodies());
-                bodies.is_some_and(|bodies| matches!(bodies.work, Work::Code(_)))
-            };
-            let step = run.tasks.keys().find(code)?;
-            let number = run.node(step)?.bodies()?.calls.size() as u64 + 1;
-            let asked = match seed.below(6) {
-                0 => Asked::Now,
-                1 => Asked::Random,
-                2 => Asked::Uuid,
-                3 => Asked::Sleep { ms: 1_000 },
-                4 => {
-                    Asked::Tool { tool: "sim.read".to_owned(), args: json!({ "v": value }).into() }
-                }
-                _ => Asked::Tool { tool: "sim.irreversible".to_owned(), args: json!({}).into() },
-            };
-            let call = asked.hash();
-            Input::Journal { step: step.clone(), number, asked, call }
-        }
+        14..=16 => return asks(run, seed, value),
         0..=4 if !called.is_empty() => {
             let step = called[seed.below(called.len())].as_str().to_owned();
             let result = match seed.below(6) {
