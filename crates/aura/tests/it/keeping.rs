@@ -15,7 +15,7 @@ const LARGE: &str = "flow: large\nnodes:\n  - { id: a, tool: echo, with: { value
 const WAITS: &str = "flow: waits\nnodes:\n  - { id: a, tool: bench.noop, with: {} }\n  - { id: b, wait: { signal: go } }\n  - { id: c, tool: bench.noop, with: {} }\n";
 
 /// Many durable steps.
-const LOAD: &str = "flow: load\nnodes:\n  - id: l\n    loop:\n      times: 100000\n      do:\n        - { id: s, tool: bench.noop, with: {} }\n        - { id: t, tool: echo, with: { value: $index } }\n";
+const LOAD: &str = "flow: load\nnodes:\n  - id: l\n    loop:\n      times: 100000\n      do:\n        - { id: s, tool: bench.noop, with: {} }\n        - { id: t, tool: echo, with: { value: $loop.index } }\n";
 
 fn run(place: &Place, source: &str) -> String {
     place.file("flow.yaml", source);
@@ -126,7 +126,7 @@ fn a_backup_is_made_while_runs_go_on() {
     at(&place, &restored, &["store", "restore", "backup"]).exits(2);
     at(&place, &restored, &["replay", &id("load", "k"), "--verify"]).exits(0);
     let shown = at(&place, &restored, &["show", &large, "--json"]).exits(0).json();
-    assert_eq!(shown["output"].as_str().map(str::len), Some(100_000));
+    assert_eq!(shown["output"]["value"].as_str().map(str::len), Some(100_000));
 }
 
 #[test]
