@@ -169,6 +169,9 @@ impl Desk {
     /// Performs every run that has not ended: reading only those in which something is open, however many there are.
     pub(crate) fn perform_all(&self, runs: &[RunId]) -> Result<(), Problem> {
         for run in runs {
+            self.may_perform(*run)?;
+        }
+        for run in runs {
             self.adopt(*run, false);
         }
         self.handle.recover().map(drop)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aura_core::commit::Header;
 use aura_core::ports::{Position, StoreError, StoreInfo};
 use rusqlite::Connection;
 
@@ -23,11 +24,13 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
         conn.query_row("SELECT COUNT(*), COALESCE(MAX(position), 0) FROM commits", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let (runs, events): (i64, i64) = conn.query_row(
-        "SELECT COUNT(*), COALESCE(SUM(events), 0) FROM runs WHERE status IS NOT NULL",
+    let (runs, closed): (i64, i64) = conn.query_row(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN mark = 2 THEN events END), 0)
+         FROM runs WHERE status IS NOT NULL",
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let events = closed.cast_unsigned() + open_events(conn)?;
     let removals: i64 =
         conn.query_row("SELECT COALESCE(MAX(number), 0) FROM removals", [], |row| row.get(0))?;
     let file = SqliteStore::file(dir);
@@ -39,13 +42,30 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
         schema: SCHEMA,
         salt: facts.salt,
         commits: commits.cast_unsigned(),
-        events: events.cast_unsigned(),
+        events,
         runs: runs.cast_unsigned(),
         bytes,
         position: Position(position.cast_unsigned()),
         removals: removals.cast_unsigned(),
         engine: engine(conn)?,
     })
+}
+
+/// How far a run is that goes on, its row does not say; its last commit does.
+fn open_events(conn: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT (SELECT header FROM commits WHERE commits.run = runs.number
+                       ORDER BY seq DESC LIMIT 1)
+               FROM runs WHERE status IS NOT NULL AND mark <> 2";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut events = 0;
+    while let Some(row) = rows.next()? {
+        let header: Option<Vec<u8>> = row.get(0)?;
+        if let Some(Ok(last)) = header.map(|bytes| Header::decode(&bytes)) {
+            events += last.next_seq() - 1;
+        }
+    }
+    Ok(events)
 }
 
 fn engine(conn: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
