@@ -74,9 +74,10 @@ impl Work<'_, '_> {
     pub(super) fn outcome(&mut self, outcome: &Outcome) -> Step {
         let step = &outcome.step;
         let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
-        // A function that waits for an answer can't have ended.
-        let waits = self.run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open);
-        if task.spec.call != outcome.call || waits {
+        // A function that waits for an answer can't have ended well; one that took another way has failed.
+        let waits = self.waits_for_answer(step);
+        let succeeded = matches!(outcome.result, TaskResult::Succeeded { .. });
+        if task.spec.call != outcome.call || (waits && succeeded) {
             return Err(Stop::Nothing);
         }
         let current = task.attempt == outcome.attempt && task.phase == TaskPhase::Called;
@@ -163,13 +164,23 @@ impl Work<'_, '_> {
         }
         let data =
             ToolFailed { call: task.spec.call, error: error.clone(), retry_after_ms: asked_ms };
+        let waits = self.waits_for_answer(step);
         self.emit_attempt(step, task.attempt, EventBody::ToolFailed(data))?;
+        if waits {
+            // What the open call does must be known before its step ends.
+            return self.unwind(step);
+        }
         if error.code == Code::Forbidden {
             let violation =
                 PolicyViolation { tool: task.spec.tool.clone(), reason: error.message.clone() };
             self.emit(step, EventBody::PolicyViolation(violation))?;
         }
         self.after_failure(step, task, error, asked_ms)
+    }
+
+    /// Whether the step is a function whose last call is open.
+    fn waits_for_answer(&self, step: &StepPath) -> bool {
+        self.run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open)
     }
 
     /// An attempt failed and left no doubt that matters: tries again, or fails the step.

@@ -244,6 +244,11 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             for purpose in [Purpose::Attempt, Purpose::Heartbeat] {
                 run.timers.clear(step, purpose);
             }
+            let open = run.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open);
+            if open {
+                let trouble = Trouble { error: data.error.clone(), step: step.clone() };
+                run.node_mut(step)?.failing.get_or_insert(trouble);
+            }
         }
         EventBody::EffectUnknown(data) => {
             end_probe(run, step);

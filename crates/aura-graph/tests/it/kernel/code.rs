@@ -228,3 +228,20 @@ fn a_cancelled_function_ends_and_asks_for_nothing_more() {
     assert_eq!(bench.run.status(), RunStatus::Cancelled);
     bench.nothing(&ask(2, Asked::Now));
 }
+
+#[test]
+fn a_function_that_goes_another_way_fails_and_an_open_effect_is_awaited() {
+    let mut sleeps = start();
+    sleeps.give(ask(1, Asked::Sleep { ms: 60_000 }));
+    sleeps.fail("f", certain(Code::NonDeterminism));
+    assert_eq!(sleeps.run.status(), RunStatus::Completed, "the handler ran");
+    let mut acts = start();
+    acts.give(tool(1, "sim.irreversible", json!({})));
+    acts.fail("f", certain(Code::NonDeterminism));
+    assert!(!acts.run.closed());
+    acts.nothing(&ask(2, Asked::Now));
+    acts.succeed("f[1]/call", json!(1));
+    let error = acts.run.root.nodes.get("f").unwrap().error.clone().unwrap();
+    assert_eq!(error.code, Code::NonDeterminism);
+    assert_eq!(acts.run.status(), RunStatus::Completed, "the handler ran");
+}
