@@ -397,7 +397,7 @@ impl Store for ModelStore {
             schema: 0,
             salt: disk.salt,
             commits: disk.log.len() as u64,
-            events: disk.rows.values().map(|row| row.events).sum(),
+            events: disk.rows.values().map(|row| disk.progressed(row).events).sum(),
             runs: disk.rows.len() as u64,
             bytes: bytes as u64,
             position: disk.position,

@@ -54,16 +54,17 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
 /// How far a run is that goes on, its row does not say; its last commit does.
 fn open_events(conn: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT (SELECT header FROM commits WHERE commits.run = runs.number
-                       ORDER BY seq DESC LIMIT 1)
+                       ORDER BY seq DESC LIMIT 1), events
                FROM runs WHERE status IS NOT NULL AND mark <> 2";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut events = 0;
     while let Some(row) = rows.next()? {
         let header: Option<Vec<u8>> = row.get(0)?;
-        if let Some(Ok(last)) = header.map(|bytes| Header::decode(&bytes)) {
-            events += last.next_seq() - 1;
-        }
+        events += match header.map(|bytes| Header::decode(&bytes)) {
+            Some(Ok(last)) => last.next_seq() - 1,
+            _ => row.get::<_, i64>(1)?.cast_unsigned(),
+        };
     }
     Ok(events)
 }
