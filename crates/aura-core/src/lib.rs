@@ -6,6 +6,7 @@
 
 pub mod canonical;
 pub mod cbor;
+pub mod child;
 pub mod commit;
 pub mod data;
 pub mod effect;

@@ -20,6 +20,7 @@ mod shard;
 mod slots;
 mod snapshots;
 mod stream;
+mod tree;
 mod turns;
 
 pub use cache::BlobCache;

@@ -46,6 +46,12 @@ impl Job {
     pub(crate) fn own(input: Input) -> Self {
         Self { input, reply: None }
     }
+
+    /// Whether another run told it.
+    pub(crate) fn is_message(&self) -> bool {
+        let cancels = matches!(self.input, Input::Cancel { .. }) && self.reply.is_none();
+        cancels || matches!(self.input, Input::Child { .. })
+    }
 }
 
 /// An input that waits for blobs; it is presented again with the same time.

@@ -97,7 +97,7 @@ impl Shard {
         }
     }
 
-    fn turn(
+    pub(crate) fn turn(
         &mut self,
         run: RunId,
         job: Job,
@@ -201,7 +201,7 @@ impl Shard {
     /// Takes a turn into memory and into the group in the making.
     fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
-        let Turn { events, cause, more, run: state, open, blobs } = turn;
+        let Turn { events, cause, more, run: state, open, blobs, messages } = turn;
         let header = Header {
             tenant: TenantId::LOCAL,
             run,
@@ -265,6 +265,7 @@ impl Shard {
             bytes,
             snapshot,
         });
+        self.send(run, messages);
     }
 
     fn open_tasks(&mut self, run: RunId, open: &[aura_core::StepPath]) -> Vec<Task> {

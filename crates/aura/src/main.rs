@@ -14,6 +14,8 @@ mod describe;
 mod diagnostics;
 mod door;
 mod exit;
+mod family;
+mod flowfiles;
 mod follow;
 mod handing;
 mod input;

@@ -10,8 +10,8 @@ use aura_core::tool::ToolDef;
 use super::draft;
 use super::edges::Graph;
 use super::model::{
-    Approval, Body, Branch, CALL, Case, Check, Flow, Function, Kind, Loop, LoopMode, Map, Node,
-    OnError, Probe, Route, Sleep, Tools, Verify, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Child, Flow, Function, Kind, Loop, LoopMode, Map,
+    Node, OnError, Probe, Route, Sleep, Tools, Verify, Wait,
 };
 use crate::expr::Template;
 
@@ -33,6 +33,8 @@ pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> F
         output: draft.output.map(|output| output.value),
         definitions: defs.iter().map(|(name, def)| (name.clone(), def.hash())).collect(),
         tools: defs,
+        file: None,
+        children: BTreeMap::new(),
     }
 }
 
@@ -183,6 +185,12 @@ fn kind(
             }
             Kind::Verify(verification(verify))
         }
+        draft::Kind::Child(child) => Kind::Child(Child {
+            file: child.file,
+            input: child.input.map(|input| input.value),
+            detached: child.detached,
+        }),
+        draft::Kind::Continue(input) => Kind::Continue(input.map(|input| input.value)),
     }
 }
 

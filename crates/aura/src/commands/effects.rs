@@ -101,7 +101,7 @@ fn list(context: &Context, args: &List) -> Result<Exit, Problem> {
     let rows = if let Some(prefix) = &args.run {
         vec![resolve::run(store, prefix)?]
     } else {
-        let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters)? };
+        let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters, store)? };
         store.runs(&query).map_err(|e| resolve::unreadable(&e))?
     };
     let mut found = Vec::new();

@@ -36,7 +36,6 @@ const LATER: &[(&str, &[&str])] = &[
             "llm",
             "agent",
             "container",
-            "flow",
             "emit",
             "on_budget",
             "cache",

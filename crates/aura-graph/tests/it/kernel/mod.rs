@@ -2,6 +2,7 @@
 
 mod approvals;
 mod bench;
+mod children;
 mod code;
 mod doubt;
 mod forks;
