@@ -21,6 +21,9 @@ pub enum EffectClass {
     /// The same key gives the same single effect. In doubt: runs again with the same key.
     #[n(2)]
     Idempotent,
+    /// Somebody can look whether it happened. In doubt: a probe looks; where it can't tell, it parks.
+    #[n(4)]
+    Reconcilable,
     /// Anything else. In doubt: parks until a person says what happened.
     #[n(3)]
     Irreversible,
@@ -29,7 +32,7 @@ pub enum EffectClass {
 impl EffectClass {
     /// Whether an attempt in doubt may be tried again without asking anybody.
     pub fn repeatable(self) -> bool {
-        !matches!(self, Self::Irreversible)
+        !matches!(self, Self::Reconcilable | Self::Irreversible)
     }
 
     /// Whether work in flight may simply be dropped, because nothing outside depends on it.
@@ -43,6 +46,7 @@ impl EffectClass {
             Self::Pure => "pure",
             Self::Read => "read",
             Self::Idempotent => "idempotent",
+            Self::Reconcilable => "reconcilable",
             Self::Irreversible => "irreversible",
         }
     }

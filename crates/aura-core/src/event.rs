@@ -85,7 +85,9 @@ bodies! {
     13 ToolFailed(ToolFailed) = "tool.failed";
     /// It is not known whether an effect happened.
     14 EffectUnknown(EffectUnknown) = "effect.unknown";
-    /// The outcome of an effect in doubt arrived after all.
+    /// A probe looks whether an effect in doubt happened.
+    27 ProbeStarted(ProbeStarted) = "probe.started";
+    /// The outcome of an effect in doubt arrived after all, or a probe found it.
     15 EffectReconciled(EffectReconciled) = "effect.reconciled";
     /// A person said what became of an effect in doubt.
     16 EffectSettled(EffectSettled) = "effect.settled";
@@ -499,7 +501,7 @@ pub struct EffectUnknown {
     /// Why.
     #[n(1)]
     pub doubt: Doubt,
-    /// Whether it waits for a person now, or fails as its step says; otherwise it is tried again.
+    /// Whether it waits for a person now, or fails as its step says; otherwise it is tried again, or a probe looks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[n(2)]
     pub parked: bool,
@@ -511,6 +513,18 @@ pub struct EffectUnknown {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(4)]
     pub retry_after_ms: Option<u64>,
+}
+
+/// Data of `probe.started`. The probe itself stands in the step's [`TaskSpec`]; its attempts are told at the path
+/// `STEP[probeN]`, where N counts the probes of the step from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ProbeStarted {
+    /// The tool that looks.
+    #[n(0)]
+    pub tool: String,
+    /// Hash of the probe's call.
+    #[n(1)]
+    pub call: Hash,
 }
 
 /// Data of `effect.reconciled`.

@@ -78,6 +78,60 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(10)]
     pub key_ttl_ms: Option<u64>,
+    /// The call that finds out whether this one happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(11)]
+    pub probe: Option<Box<ProbeSpec>>,
+}
+
+/// A call that only looks whether an effect in doubt happened: a task of its own when it is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct ProbeSpec {
+    /// The tool.
+    #[n(0)]
+    pub tool: String,
+    /// Hash of its definition.
+    #[n(1)]
+    pub definition: Hash,
+    /// Arguments, resolved; `null` where a secret slot stands.
+    #[n(2)]
+    pub args: Data,
+    /// Texts with secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(3)]
+    pub secrets: Vec<SecretSlot>,
+    /// Hash of tool, definition and arguments.
+    #[n(4)]
+    pub call: Hash,
+    /// Idempotency key of the probe itself.
+    #[n(5)]
+    pub key: Hash,
+    /// Milliseconds that an attempt may take.
+    #[n(6)]
+    pub timeout_ms: u64,
+    /// Waits between attempts.
+    #[n(7)]
+    pub retry: Retry,
+}
+
+impl ProbeSpec {
+    /// The task of asking it: a read.
+    pub fn task(&self) -> TaskSpec {
+        TaskSpec {
+            tool: self.tool.clone(),
+            definition: self.definition,
+            class: EffectClass::Read,
+            args: self.args.clone(),
+            secrets: self.secrets.clone(),
+            call: self.call,
+            key: self.key,
+            timeout_ms: self.timeout_ms,
+            retry: self.retry,
+            on_unknown: OnUnknown::default(),
+            key_ttl_ms: None,
+            probe: None,
+        }
+    }
 }
 
 /// What to do with an effect whose outcome is in doubt and can't be had by trying again.
@@ -89,6 +143,9 @@ pub enum OnUnknown {
     #[default]
     #[n(0)]
     Ask,
+    /// Let the step's probe look; where it can't tell, park until a person settles it.
+    #[n(2)]
+    Probe,
     /// Fail the step with `IN_DOUBT`.
     #[n(1)]
     Fail,

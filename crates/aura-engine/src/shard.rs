@@ -18,6 +18,7 @@ use aura_core::limits;
 use aura_core::ports::{BlobError, Group, Store, StoreError};
 use aura_core::task::Task;
 use aura_core::time::Millis;
+use aura_graph::state::{TaskPhase, probe_path};
 use aura_graph::{Flow, Run};
 use serde_json::Value;
 
@@ -289,6 +290,16 @@ impl Shard {
         let key = (run, step.clone());
         if self.in_flight.get(&key) == Some(&attempt) {
             self.in_flight.remove(&key);
+            self.let_probe_look(run, step);
+        }
+    }
+
+    /// The probe of a step, if one waits for the end of the step's own call.
+    fn let_probe_look(&mut self, run: RunId, step: &StepPath) {
+        let task = self.streams.get(&run).and_then(|stream| stream.run.tasks.get(step));
+        if let Some(task) = task.filter(|task| task.phase == TaskPhase::Probing) {
+            let probe = probe_path(step, task.probes);
+            self.slots.wait(run, probe);
         }
     }
 

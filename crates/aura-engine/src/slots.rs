@@ -85,6 +85,9 @@ impl Slots {
 
 /// The gate of one turn: allows what a slot is free for, and only for runs that this process performs.
 pub(crate) struct TurnGate<'a> {
+    pub(crate) run: RunId,
+    /// What this process performs.
+    pub(crate) in_flight: &'a BTreeMap<(RunId, StepPath), u32>,
     pub(crate) slots: &'a Slots,
     pub(crate) performs: bool,
     /// Whether the steps asked about have just come to the head of the queue.
@@ -95,6 +98,13 @@ pub(crate) struct TurnGate<'a> {
 
 impl Gate for TurnGate<'_> {
     fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
+        // A probe looks only when this process is through with the call that it looks for: what it does not find
+        // must not come after it. The end of that call asks again.
+        if step.is_body()
+            && step.parent().is_some_and(|of| self.in_flight.contains_key(&(self.run, of)))
+        {
+            return Grant::Wait;
+        }
         let turn = self.first || self.slots.waiting.is_empty();
         if self.performs && turn && self.slots.has_room(self.granted.len()) {
             self.granted.push(step.clone());

@@ -78,6 +78,8 @@ impl Shard {
     ) {
         let Some(stream) = self.streams.get(&run) else { return };
         let mut gate = TurnGate {
+            run,
+            in_flight: &self.in_flight,
             slots: &self.slots,
             performs: self.performs.contains(&run),
             first: matches!(job.input, Input::Granted { .. }),

@@ -134,10 +134,11 @@ fn act(body: &EventBody) -> String {
         }
         EventBody::ToolFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
         EventBody::EffectUnknown(e) => {
-            let then = if e.parked { "waits for a person" } else { "is tried again" };
+            let then = if e.parked { "waits for a person" } else { "is tried again or looked for" };
             let why = e.error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
             one_line(&format!("{}, {then}{why}", doubt(e.doubt)), BRIEF * 2)
         }
+        EventBody::ProbeStarted(e) => format!("{} looks whether it happened", e.tool),
         EventBody::EffectReconciled(e) => settlement(&e.outcome),
         EventBody::EffectSettled(e) => {
             let why = e.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();

@@ -24,6 +24,8 @@ pub(crate) enum Status {
     Retrying,
     /// The intent is recorded, the outcome is not.
     Intended,
+    /// It is not known, and a probe looks.
+    Probing,
     /// It happened.
     Succeeded,
     /// It certainly did not happen, or its class makes doubt harmless.
@@ -42,6 +44,7 @@ impl Status {
         match self {
             Self::Retrying => "retrying",
             Self::Intended => "intended",
+            Self::Probing => "probing",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
@@ -55,7 +58,7 @@ impl Status {
         match self {
             Self::Succeeded => Tone::Good,
             Self::Failed => Tone::Bad,
-            Self::Retrying | Self::Unknown | Self::InDoubt => Tone::Warn,
+            Self::Retrying | Self::Probing | Self::Unknown | Self::InDoubt => Tone::Warn,
             Self::Intended => Tone::Busy,
             Self::Abandoned => Tone::Faint,
         }
@@ -92,7 +95,9 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
     /// Where it stands.
     pub(crate) status: Status,
-    /// Whether its outcome arrived after it was given up.
+    /// How often a probe was asked about it.
+    pub(crate) probes: u32,
+    /// Whether its outcome arrived after it was given up, or a probe found it.
     pub(crate) reconciled: bool,
     /// Who settled it.
     pub(crate) settled: Option<Settled>,
@@ -145,6 +150,7 @@ impl Ledger {
                         call: spec.call,
                         attempts: 0,
                         status: Status::Intended,
+                        probes: 0,
                         reconciled: false,
                         settled: None,
                         doubt: None,
@@ -180,7 +186,7 @@ impl Ledger {
                 && entry.attempts > 0
             {
                 entry.status = match entry.status {
-                    Status::InDoubt => Status::Unknown,
+                    Status::InDoubt | Status::Probing => Status::Unknown,
                     Status::Intended | Status::Retrying => Status::Abandoned,
                     other => other,
                 };
@@ -215,6 +221,10 @@ impl Entry {
                 self.status = if data.parked { Status::InDoubt } else { Status::Unknown };
                 self.doubt = Some(data.doubt);
                 self.error.clone_from(&data.error);
+            }
+            EventBody::ProbeStarted(_) => {
+                self.status = Status::Probing;
+                self.probes += 1;
             }
             EventBody::EffectReconciled(data) => {
                 self.reconciled = true;

@@ -224,6 +224,7 @@ impl Step {
                 self.status = if data.parked { "in doubt" } else { "running" };
                 self.error.clone_from(&data.error);
             }
+            EventBody::ProbeStarted(_) => self.status = "probing",
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
             EventBody::ApprovalRequested(_) => self.status = "waiting",
@@ -267,7 +268,7 @@ impl Step {
             "skipped" => (Tone::Faint, "–"),
             "in doubt" => (Tone::Warn, "?"),
             "waiting" => (Tone::Warn, "◌"),
-            "retrying" => (Tone::Warn, "↻"),
+            "retrying" | "probing" => (Tone::Warn, "↻"),
             _ => (Tone::Busy, "●"),
         };
         let indent = "  ".repeat(depth);

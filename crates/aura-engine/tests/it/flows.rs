@@ -8,6 +8,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("trouble", TROUBLE),
     ("large", LARGE),
     ("stopping", STOPPING),
+    ("probing", PROBING),
 ];
 
 const EFFECTS: &str = r#"
@@ -185,3 +186,37 @@ nodes:
     tool: sim.irreversible
     with: { n: 3 }
 ";
+
+const PROBING: &str = r#"
+flow: probing
+nodes:
+  - id: items
+    map:
+      items: [1, 2, 3, 4]
+      as: n
+      do:
+        - id: pay
+          tool: sim.irreversible
+          with: { n: $n }
+          effect: reconcilable
+          probe: &looks
+            tool: sim.look
+            with: { key: $effect.key }
+            done: "{{ probe.output.found }}"
+            not_done: "{{ not probe.output.found }}"
+            output: $probe.output.output
+          retry: { max_attempts: 100 }
+  - id: lost
+    tool: sim.irreversible
+    with: { fail: { code: NETWORK_ERROR, times: 1, certain: false } }
+    effect: reconcilable
+    probe: *looks
+    timeout: 1s
+    retry: { max_attempts: 100 }
+  - id: used_up
+    tool: sim.idempotent
+    with: { fail: { code: NETWORK_ERROR, certain: false } }
+    on_unknown: probe
+    probe: *looks
+output: { items: $steps.items.output, lost: $steps.lost.output, used_up: $steps.used_up.output }
+"#;

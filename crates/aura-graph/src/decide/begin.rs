@@ -75,13 +75,18 @@ impl Work<'_, '_> {
                     Ok(rendered) => rendered,
                     Err(failure) => return Ok(Err(failure)),
                 };
-                let call = match self.call(step, node, tool, (rendered.value, rendered.secrets)) {
+                let mut call = match self.call(step, node, tool, (rendered.value, rendered.secrets))
+                {
                     Ok(call) => call,
                     Err(failure) => return Ok(Err(failure)),
                 };
                 if let Err(failure) = self.approved(step, list, place, call.call) {
                     return Ok(Err(failure));
                 }
+                call.probe = match self.probe_of(step, node, &call)? {
+                    Ok(probe) => probe,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 self.open_task(step, node, call).map(Ok)
             }
             Kind::Verify(verify) => self.verify(step, node, verify, context),
@@ -169,6 +174,7 @@ impl Work<'_, '_> {
             retry: node.retry,
             on_unknown: node.on_unknown,
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),
+            probe: None,
         })
     }
 
@@ -441,14 +447,14 @@ impl Work<'_, '_> {
 }
 
 /// `call`: SHA-256 over tool, definition and canonical arguments, with secrets as references.
-fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot]) -> Hash {
+pub(super) fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot]) -> Hash {
     let args = canonical::to_vec(args);
     let secrets = canonical::to_vec(&json!(secrets));
     Hash::of_parts(&[tool.as_bytes(), &definition.0, &args, &secrets])
 }
 
 /// `key`: SHA-256 over the scope, the step's path and the call; the same on every attempt.
-fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
+pub(super) fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[scope, step.as_str().as_bytes(), &call.0])
 }
 

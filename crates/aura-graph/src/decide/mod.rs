@@ -6,6 +6,7 @@
 mod advance;
 mod answer;
 mod begin;
+mod probe;
 mod settle;
 mod stop;
 mod tasks;

@@ -27,8 +27,8 @@ impl Work<'_, '_> {
     /// Records the intent of an attempt, if it may start now.
     pub(super) fn try_intent(&mut self, step: &StepPath, attempt: u32) -> Step {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
-        // What stops starts nothing new; a repetition that only finds out what happened is not new.
-        if self.stops(step) && !task.doubtful {
+        // What stops starts nothing new; what only finds out what happened is not new.
+        if self.stops(step) && !task.doubtful && !step.is_body() {
             self.after_step(step);
             return Ok(());
         }
@@ -88,6 +88,9 @@ impl Work<'_, '_> {
         };
         self.emit_attempt(step, outcome.attempt, EventBody::ToolCompleted(completed))?;
         self.made(step, task, artifacts)?;
+        if step.is_body() {
+            return self.probed(step, Ok(output.clone()));
+        }
         self.done(step)
     }
 
@@ -107,7 +110,7 @@ impl Work<'_, '_> {
     }
 
     /// The task of a step has its output: a verification is judged, any other step completes.
-    fn done(&mut self, step: &StepPath) -> Step {
+    pub(super) fn done(&mut self, step: &StepPath) -> Step {
         let outcome = self.run.node(step).and_then(|node| node.outcome.clone());
         let data = outcome.unwrap_or_default();
         let verifies =
@@ -160,25 +163,20 @@ impl Work<'_, '_> {
         let again =
             error.code.retryable() || (!error.certain && task.spec.class == EffectClass::Read);
         let used_up = task.attempt >= task.spec.retry.max_attempts;
-        if again && !used_up && (task.doubtful || !self.stops(step)) {
+        if again && !used_up && (task.doubtful || step.is_body() || !self.stops(step)) {
             return self.retry(step, task, asked_ms);
+        }
+        if step.is_body() {
+            return self.probed(step, Err(error));
         }
         if !task.doubtful || task.spec.class.abandonable() {
             return self.fail(step, error);
         }
         // This attempt did not act, but an earlier one may have.
-        let unknown = EffectUnknown {
-            call: task.spec.call,
-            doubt: Doubt::Lost,
-            parked: true,
-            error: Some(error.clone()),
-            retry_after_ms: None,
-        };
-        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
-        self.park(step, task, Some(error))
+        self.give_up(step, task, Doubt::Lost, (Some(error), None))
     }
 
-    fn retry(&mut self, step: &StepPath, task: &Task, asked_ms: Option<u64>) -> Step {
+    pub(super) fn retry(&mut self, step: &StepPath, task: &Task, asked_ms: Option<u64>) -> Step {
         let seed = self.run.started.as_ref().map_or(Hash::ZERO, |started| started.seed);
         let wait = retry::wait_ms(seed, step, task.attempt, &task.spec.retry, asked_ms);
         let until = self.now.plus(wait);
@@ -196,19 +194,34 @@ impl Work<'_, '_> {
     ) -> Step {
         let Some(task) = self.run.tasks.get(step).cloned() else { return Ok(()) };
         let used_up = task.attempt >= task.spec.retry.max_attempts;
-        let parked = used_up || !self.repeatable(&task);
+        if used_up || !self.repeatable(&task) {
+            return self.give_up(step, &task, doubt, (error, asked_ms));
+        }
         let unknown = EffectUnknown {
             call: task.spec.call,
             doubt,
-            parked,
-            error: error.clone(),
+            parked: false,
+            error,
             retry_after_ms: asked_ms,
         };
         self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
-        if parked {
-            return self.park(step, &task, error);
-        }
         self.retry(step, &task, asked_ms)
+    }
+
+    /// A call in doubt is not repeated: its probe looks what became of it, or it parks.
+    fn give_up(
+        &mut self,
+        step: &StepPath,
+        task: &Task,
+        doubt: Doubt,
+        (error, retry_after_ms): (Option<Failure>, Option<u64>),
+    ) -> Step {
+        let parked = task.spec.probe.is_none();
+        let call = task.spec.call;
+        let unknown =
+            EffectUnknown { call, doubt, parked, error: error.clone(), retry_after_ms };
+        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
+        if parked { self.park(step, task, error) } else { self.start_probe(step, task) }
     }
 
     fn repeatable(&self, task: &Task) -> bool {
@@ -219,8 +232,8 @@ impl Work<'_, '_> {
         task.spec.class.repeatable() && within_key && task.recoveries + 1 < limits::TASK_RECOVERIES
     }
 
-    fn park(&mut self, step: &StepPath, task: &Task, error: Option<Failure>) -> Step {
-        if task.spec.on_unknown == OnUnknown::Ask {
+    pub(super) fn park(&mut self, step: &StepPath, task: &Task, error: Option<Failure>) -> Step {
+        if task.spec.on_unknown != OnUnknown::Fail {
             self.after_step(step);
             return Ok(());
         }
@@ -245,7 +258,7 @@ impl Work<'_, '_> {
             TaskResult::Failed { failure, .. }
                 if failure.certain
                     && outcome.attempt == task.attempt
-                    && task.phase == TaskPhase::InDoubt =>
+                    && matches!(task.phase, TaskPhase::InDoubt | TaskPhase::Probing) =>
             {
                 Settlement::Failed(failure.clone().of_attempt(outcome.attempt))
             }
@@ -264,6 +277,7 @@ impl Work<'_, '_> {
                 let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
                 self.after_failure(step, &task, failure, None)
             }
+            Settlement::Succeeded(output) if step.is_body() => self.probed(step, Ok(output)),
             Settlement::Succeeded(_) | Settlement::Retry => self.done(step),
         }
     }
@@ -291,15 +305,8 @@ impl Work<'_, '_> {
         if task.phase == TaskPhase::InDoubt {
             return Ok(());
         }
-        let unknown = EffectUnknown {
-            call: task.spec.call,
-            doubt: Doubt::Timeout,
-            parked: true,
-            error: Some(failure.clone()),
-            retry_after_ms: None,
-        };
-        self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
-        self.park(step, &task, Some(failure))
+        // A probe is asked anew, so that what it finds is not followed by another try.
+        self.give_up(step, &task, Doubt::Timeout, (Some(failure), None))
     }
 
     /// The process that performed these tasks is gone.
@@ -311,7 +318,9 @@ impl Work<'_, '_> {
             if !task.in_flight() {
                 continue;
             }
-            let parked = !self.repeatable(&task);
+            let again = self.repeatable(&task);
+            // A probe that can't be repeated is judged by what it was asked about.
+            let parked = !again && task.spec.probe.is_none() && !step.is_body();
             let worn_out = task.recoveries + 1 >= limits::TASK_RECOVERIES;
             let error = worn_out.then(|| {
                 let times = limits::TASK_RECOVERIES;
@@ -326,10 +335,15 @@ impl Work<'_, '_> {
                 retry_after_ms: None,
             };
             self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(data))?;
-            doubted.push((step.clone(), task, parked, error));
+            doubted.push((step.clone(), task, again, error));
         }
-        for (step, task, parked, error) in doubted {
-            if parked {
+        for (step, task, again, error) in doubted {
+            if !again && step.is_body() {
+                let error = error.unwrap_or_else(|| Failure::certain(Code::Internal, "it was lost"));
+                self.probed(&step, Err(error))?;
+            } else if !again && task.spec.probe.is_some() {
+                self.start_probe(&step, &task)?;
+            } else if !again {
                 self.park(&step, &task, error)?;
             } else if task.spec.class == EffectClass::Pure {
                 self.open.push(step);

@@ -9,9 +9,10 @@ use aura_core::tool::ToolDef;
 use super::draft;
 use super::edges::Graph;
 use super::model::{
-    Approval, Body, Branch, Case, Check, Flow, Kind, Loop, LoopMode, Map, Node, OnError, Route,
-    Sleep, Tools, Verify, Wait,
+    Approval, Body, Branch, Case, Check, Flow, Kind, Loop, LoopMode, Map, Node, OnError, Probe,
+    Route, Sleep, Tools, Verify, Wait,
 };
+use crate::expr::Template;
 
 /// The model of a flow without mistakes.
 pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> Flow {
@@ -58,6 +59,7 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
             deadline_ms: node.deadline_ms,
             effect: node.effect,
             on_unknown: node.on_unknown,
+            probe: node.probe.and_then(|probe| self::probe(probe, defs)),
             max_visits: node.max_visits,
         });
     }
@@ -88,11 +90,8 @@ fn kind(
 ) -> Kind {
     match draft {
         draft::Kind::Tool(tool) => {
-            if let Some(def) = tool.def {
-                defs.entry(tool.name.clone()).or_insert_with(|| (*def).clone());
-            }
-            let with = tool.with.map_or_else(no_parameters, |with| with.value);
-            Kind::Tool { tool: tool.name, with }
+            let (tool, with) = self::tool(tool, defs);
+            Kind::Tool { tool, with }
         }
         draft::Kind::Set(entries) => {
             Kind::Set(entries.into_iter().map(|(name, value)| (name, value.value)).collect())
@@ -145,6 +144,25 @@ fn kind(
     }
 }
 
+fn tool(draft: draft::Tool<'_>, defs: &mut Defs) -> (String, Template) {
+    if let Some(def) = draft.def {
+        defs.entry(draft.name.clone()).or_insert_with(|| (*def).clone());
+    }
+    (draft.name, draft.with.map_or_else(no_parameters, |with| with.value))
+}
+
+/// A probe without mistakes; one with mistakes ended the loading before this.
+fn probe(draft: draft::Probe<'_>, defs: &mut Defs) -> Option<Probe> {
+    let (tool, with) = self::tool(draft.tool?, defs);
+    Some(Probe {
+        tool,
+        with,
+        done: draft.done?.value,
+        not_done: draft.not_done.map(|not_done| not_done.value),
+        output: draft.output.map(|output| output.value),
+    })
+}
+
 fn verification(draft: draft::Verify<'_>) -> Verify {
     Verify {
         value: draft.value.value,
@@ -158,6 +176,6 @@ fn verification(draft: draft::Verify<'_>) -> Verify {
     }
 }
 
-fn no_parameters() -> crate::expr::Template {
-    crate::expr::Template::Literal(Arc::new(serde_json::json!({})))
+fn no_parameters() -> Template {
+    Template::Literal(Arc::new(serde_json::json!({})))
 }

@@ -22,12 +22,11 @@ struct Call<'a, 't> {
     noted: Vec<String>,
 }
 
-impl<'t> Checker<'_, 't> {
+impl<'c, 't> Checker<'c, 't> {
     /// Checks the parameters, secrets and effect class of a call.
-    pub(super) fn call(&mut self, tool: &Tool<'t>, node: &Node<'t>) {
-        if let Some(with) = &tool.with {
-            self.references(with);
-        }
+    pub(super) fn call(&mut self, tool: &Tool<'t>, node: &'c Node<'t>) {
+        self.arguments(tool);
+        self.doubt(node);
         let Some(def) = &tool.def else { return };
         let pure = def.class == ClassRule::Fixed(EffectClass::Pure);
         if node.effect == Some(EffectClass::Pure) && !pure {
@@ -35,8 +34,16 @@ impl<'t> Checker<'_, 't> {
             let span = node.effect_span.as_ref().unwrap_or(&node.span);
             self.findings
                 .add(span, &format!("{}.effect", node.path), message)
-                .suggest("use read, idempotent or irreversible");
+                .suggest("use read, idempotent, reconcilable or irreversible");
         }
+    }
+
+    /// Checks the parameters and secrets of a call.
+    pub(super) fn arguments(&mut self, tool: &Tool<'t>) {
+        if let Some(with) = &tool.with {
+            self.references(with);
+        }
+        let Some(def) = &tool.def else { return };
         let Some(with) = &tool.with else {
             for name in required(&def.input) {
                 self.lacks(&tool.span, &tool.path, def, name);

@@ -67,6 +67,7 @@ pub(super) struct Node<'t> {
     pub(super) effect: Option<EffectClass>,
     pub(super) effect_span: Option<Range<usize>>,
     pub(super) on_unknown: OnUnknown,
+    pub(super) probe: Option<Probe<'t>>,
     pub(super) max_visits: u32,
 }
 
@@ -104,6 +105,18 @@ pub(super) struct Tool<'t> {
     pub(super) def: Option<Rc<ToolDef>>,
     pub(super) with: Option<Placed<'t, Template>>,
     /// Where to point at what `with` lacks.
+    pub(super) span: Range<usize>,
+    pub(super) path: String,
+}
+
+/// How to find out whether an effect happened.
+#[derive(Debug)]
+pub(super) struct Probe<'t> {
+    /// Nothing where the file gives no tool that can be used.
+    pub(super) tool: Option<Tool<'t>>,
+    pub(super) done: Option<Placed<'t, Expr>>,
+    pub(super) not_done: Option<Placed<'t, Expr>>,
+    pub(super) output: Option<Placed<'t, Template>>,
     pub(super) span: Range<usize>,
     pub(super) path: String,
 }

@@ -59,8 +59,10 @@ pub(super) struct Node {
     deadline: Option<Duration>,
     /// How the call marks the world, where the tool's own class is not the right one (tool nodes).
     effect: Option<Effect>,
-    /// What to do when it stays unknown whether the effect happened (tool nodes): `ask` a person, or `fail`.
+    /// What to do when it stays unknown whether the effect happened (tool nodes): `ask` a person, `probe`, or `fail`.
     on_unknown: Option<OnUnknown>,
+    /// How to find out whether the effect happened (tool nodes).
+    probe: Option<Probe>,
     /// How often a `next` that leads back may visit the node.
     #[schemars(range(min = 1, max = 100))]
     max_visits: Option<u32>,
@@ -103,6 +105,7 @@ pub(super) const TOOL_ONLY: &[(&str, &str)] = &[
     ("timeout", "only a tool has attempts; 'deadline' bounds any node"),
     ("effect", "only a tool has an effect"),
     ("on_unknown", "only the effect of a tool can stay unknown"),
+    ("probe", "only the effect of a tool can be looked for"),
 ];
 
 fn of_tools() -> Value {
@@ -171,6 +174,8 @@ pub(super) enum Effect {
     Read,
     /// The same key gives the same single effect; runs again with the same key when in doubt.
     Idempotent,
+    /// The node's `probe` can find out whether it happened; when in doubt it is asked.
+    Reconcilable,
     /// Anything else; when in doubt a person decides.
     Irreversible,
 }
@@ -181,8 +186,28 @@ pub(super) enum Effect {
 pub(super) enum OnUnknown {
     /// Wait until a person settles it.
     Ask,
+    /// Let the node's `probe` find out; where it can't tell, wait until a person settles it.
+    Probe,
     /// Fail the node.
     Fail,
+}
+
+/// A call that finds out whether an effect in doubt happened: it did where `done` holds, it did not where `not_done`
+/// holds, and otherwise nobody can tell yet. Its expressions see `effect.key` and `effect.args` of the call in doubt.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Probe {
+    /// The tool that looks; the call must be of class `read` or `pure`.
+    tool: String,
+    /// Its parameters; texts in them may hold expressions.
+    with: Option<BTreeMap<String, Value>>,
+    /// Holds where the effect happened; sees `probe.output` and `probe.error`.
+    done: Condition,
+    /// Holds where the effect certainly did not happen: the node may be tried again. Without it, nothing but `done` is
+    /// ever certain.
+    not_done: Option<Condition>,
+    /// What the call would have given, if it happened; the probe's own output unless said otherwise.
+    output: Option<Value>,
 }
 
 /// Tries and the waits between them: `initial`, then `factor` times as long each time, at most `max`.

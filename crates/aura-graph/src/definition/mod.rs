@@ -16,6 +16,7 @@ mod json;
 mod jumps;
 mod load;
 mod model;
+mod probes;
 mod read;
 mod references;
 mod scalar;
@@ -30,6 +31,6 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::load;
 pub use model::{
     Approval, Body, Branch, Case, Check, Edge, Flow, Kind, Loop, LoopMode, Map, Node, OnError,
-    Route, Sleep, Tools, Verify, Via, Wait,
+    Probe, Route, Sleep, Tools, Verify, Via, Wait,
 };
 pub use schema::schema;

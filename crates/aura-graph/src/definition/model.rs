@@ -101,8 +101,25 @@ pub struct Node {
     pub effect: Option<EffectClass>,
     /// What to do with an outcome that stays in doubt.
     pub on_unknown: OnUnknown,
+    /// How to find out whether the effect happened.
+    pub probe: Option<Probe>,
     /// Visits through backward `next`.
     pub max_visits: u32,
+}
+
+/// How to find out whether an effect in doubt happened.
+#[derive(Debug)]
+pub struct Probe {
+    /// The tool that looks.
+    pub tool: String,
+    /// Its arguments.
+    pub with: Template,
+    /// Whether the effect happened.
+    pub done: Expr,
+    /// Whether it certainly did not.
+    pub not_done: Option<Expr>,
+    /// What the call would have given; without it, what the probe gave.
+    pub output: Option<Template>,
 }
 
 /// An edge into a node.

@@ -20,7 +20,15 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
     let mut facts = Facts { verify: tools.get("verify").map(|def| def.output), ..Facts::default() };
     facts.collect(&flow.body, "");
     facts.variables.extend(flow.vars.iter().map(|(name, _)| name.clone()));
-    let scope = Scope { flow, levels: Vec::new(), items: Vec::new(), loops: 0, value: false };
+    let scope = Scope {
+        flow,
+        levels: Vec::new(),
+        items: Vec::new(),
+        loops: 0,
+        value: false,
+        effect: false,
+        probe: None,
+    };
     let mut checker = Checker {
         source,
         facts: &facts,
@@ -168,7 +176,7 @@ impl<'c, 't> Checker<'c, 't> {
     }
 
     /// A template that is no parameter of a tool: no secret may stand in it.
-    fn template(&mut self, template: &Placed<'_, Template>) {
+    pub(super) fn template(&mut self, template: &Placed<'_, Template>) {
         self.references(template);
         let mut secrets = Vec::new();
         template.value.each_secret(&mut |at, name| secrets.push((at.to_owned(), name.to_owned())));
@@ -224,7 +232,7 @@ impl<'c, 't> Checker<'c, 't> {
         }
     }
 
-    fn expr(&mut self, expr: &Placed<'_, Expr>) {
+    pub(super) fn expr(&mut self, expr: &Placed<'_, Expr>) {
         self.filters(expr.value.source(), expr.span(), &expr.path);
         for reference in expr.value.references() {
             self.reference(reference, expr.span(), &expr.path);
@@ -266,6 +274,8 @@ impl<'c, 't> Checker<'c, 't> {
             "loop" if self.scope.loops > 0 => self.fixed(&what, rest, scope::LOOP),
             "index" if !self.scope.items.is_empty() => {}
             "value" if self.scope.value => {}
+            "effect" if self.scope.effect => self.fixed(&what, rest, scope::EFFECT),
+            "probe" if self.scope.probe.is_some() => self.of_probe(&what, rest),
             "secret" => self.say(
                 &what,
                 "secret('NAME') must stand alone in {{ }}, in a parameter of a tool".to_owned(),
@@ -286,6 +296,8 @@ impl<'c, 't> Checker<'c, 't> {
             "loop" => Some("'loop' is known within a 'loop' only"),
             "index" => Some("'index' is known within a 'map' only"),
             "value" => Some("'value' is known in the checks of a 'verify' only"),
+            "effect" => Some("'effect' is known in a 'probe' only"),
+            "probe" => Some("'probe' is known in 'done', 'not_done' and 'output' of a 'probe' only"),
             "debug" => Some("'debug' is not available in flows"),
             _ => None,
         };
@@ -316,6 +328,27 @@ impl<'c, 't> Checker<'c, 't> {
             .unwrap_or_else(|| format!("it has {}", known.join(", ")));
         let message = format!("'{}' has no field '{}'", what.reference.head(), short(field));
         self.say(what, message, Some(near));
+    }
+
+    fn of_probe(&mut self, what: &Mention<'_>, rest: &[&str]) {
+        match rest {
+            ["output", path @ ..] => {
+                if let Some(schema) = self.scope.probe.flatten() {
+                    self.walk(what, schema, path, "probe.output");
+                }
+            }
+            ["error", field, ..] => self.of_error(what, field),
+            _ => self.fixed(what, rest, scope::PROBE),
+        }
+    }
+
+    fn of_error(&mut self, what: &Mention<'_>, field: &str) {
+        if scope::ERROR.contains(&field) {
+            return;
+        }
+        let near = did_you_mean(field, scope::ERROR.iter().copied())
+            .unwrap_or_else(|| format!("it has {}", scope::ERROR.join(", ")));
+        self.say(what, format!("an error has no field '{}'", short(field)), Some(near));
     }
 
     fn input(&mut self, what: &Mention<'_>, rest: &[&str]) {
@@ -431,11 +464,7 @@ impl<'c, 't> Checker<'c, 't> {
                     self.walk(what, schema, path, &format!("steps.{}.output", node.id));
                 }
             }
-            ["error", field, ..] if !scope::ERROR.contains(field) => {
-                let near = did_you_mean(field, scope::ERROR.iter().copied())
-                    .unwrap_or_else(|| format!("it has {}", scope::ERROR.join(", ")));
-                self.say(what, format!("an error has no field '{}'", short(field)), Some(near));
-            }
+            ["error", field, ..] => self.of_error(what, field),
             [field, ..] if !scope::STEP.contains(field) => {
                 let near = did_you_mean(field, scope::STEP.iter().copied()).unwrap_or_else(|| {
                     format!("what the node gave is 'steps.{}.output.{field}'", node.id)

@@ -159,6 +159,7 @@ mod tests {
             "24-not-a-flow",
             "25-shape",
             "26-several",
+            "27-probes",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

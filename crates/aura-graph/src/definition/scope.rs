@@ -7,7 +7,7 @@ pub(super) const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
 
 /// Names with a meaning of their own, which no item may take.
 const RESERVED: &[&str] = &[
-    "input", "vars", "steps", "run", "index", "loop", "value", "secret", "debug", "self", "true",
+    "input", "vars", "steps", "run", "index", "loop", "value", "effect", "probe", "secret", "debug", "self", "true",
     "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "else",
 ];
 
@@ -19,6 +19,12 @@ pub(super) const STEP: &[&str] = &["output", "status", "error", "visit"];
 
 /// What is known of a failure.
 pub(super) const ERROR: &[&str] = &["code", "message", "certain", "attempt"];
+
+/// What is known of an effect in doubt.
+pub(super) const EFFECT: &[&str] = &["key", "args"];
+
+/// What is known of a probe that has ended.
+pub(super) const PROBE: &[&str] = &["output", "error"];
 
 /// What is known of a loop.
 pub(super) const LOOP: &[&str] = &["index", "last"];
@@ -45,6 +51,10 @@ pub(super) struct Scope<'s, 't> {
     pub(super) loops: usize,
     /// Whether `value` is the value that is verified.
     pub(super) value: bool,
+    /// Whether `effect` is the effect in doubt.
+    pub(super) effect: bool,
+    /// Whether `probe` is the probe that has ended; holds the schema of what it gave, if there is one.
+    pub(super) probe: Option<Option<&'s serde_json::Value>>,
 }
 
 /// A list around a place.

@@ -16,7 +16,7 @@ use aura_core::path::StepPath;
 use aura_core::time::Millis;
 
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
-use super::{Phase, Run, Task, TaskPhase};
+use super::{Phase, Run, Task, TaskPhase, probe_path};
 use crate::val::Val;
 
 /// An event that does not fit the state before it: the history is damaged, or was written by another build.
@@ -157,11 +157,20 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             run.timers.clear(step, Purpose::Attempt);
         }
         EventBody::EffectUnknown(data) => {
+            end_probe(run, step);
             doubted(task_mut(run, step)?, data);
             stop_attempts(run, step);
         }
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
         EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
+        EventBody::ProbeStarted(_) => {
+            let task = task_mut(run, step)?;
+            task.phase = TaskPhase::Probing;
+            task.probes += 1;
+            let (path, probe) = (probe_path(step, task.probes), task.spec.probe.as_deref()?);
+            let probe = Task::ready(Arc::new(probe.task()));
+            run.tasks.insert_mut(path, Arc::new(probe));
+        }
         EventBody::StepRetrying(data) => {
             let task = task_mut(run, step)?;
             task.phase = TaskPhase::Backoff;
@@ -175,6 +184,14 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
 
 fn task_mut<'a>(run: &'a mut Run, step: &StepPath) -> Option<&'a mut Task> {
     run.tasks.get_mut(step).map(Arc::make_mut)
+}
+
+/// Nobody waits for the probe of a step any more.
+fn end_probe(run: &mut Run, step: &StepPath) {
+    if let Some(task) = run.tasks.get(step).filter(|task| task.phase == TaskPhase::Probing) {
+        let path = probe_path(step, task.probes);
+        run.drop_below(&path);
+    }
 }
 
 fn doubted(task: &mut Task, data: &EffectUnknown) {
@@ -199,8 +216,13 @@ fn stop_attempts(run: &mut Run, step: &StepPath) {
 }
 
 fn succeeded(run: &mut Run, step: &StepPath, output: &Data) -> Option<()> {
+    end_probe(run, step);
     run.tasks.remove_mut(step).then_some(())?;
     stop_attempts(run, step);
+    // What a probe found is judged in the same commit, and told as the outcome of what it was asked about.
+    if step.is_body() {
+        return Some(());
+    }
     run.node_mut(step)?.outcome = Some(output.clone());
     Some(())
 }
@@ -211,6 +233,7 @@ fn resolved(run: &mut Run, step: &StepPath, outcome: &Settlement) -> Option<()> 
         Settlement::Failed(error) => Some(error.clone()),
         Settlement::Retry => None,
     };
+    end_probe(run, step);
     stop_attempts(run, step);
     let task = task_mut(run, step)?;
     task.doubtful = false;
@@ -248,15 +271,10 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
             if pure {
                 run.timers.set(step.clone(), Purpose::Attempt, at.plus(spec.timeout_ms));
             }
-            let task = Task {
-                spec: Arc::clone(spec),
-                attempt: 1,
-                phase: if pure { TaskPhase::Called } else { TaskPhase::Ready },
-                recoveries: 0,
-                intended: None,
-                doubtful: false,
-                error: None,
-            };
+            let mut task = Task::ready(Arc::clone(spec));
+            if pure {
+                task.phase = TaskPhase::Called;
+            }
             run.tasks.insert_mut(step.clone(), Arc::new(task));
             Inside::Nothing
         }

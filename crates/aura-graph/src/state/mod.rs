@@ -100,9 +100,25 @@ pub struct Task {
     pub doubtful: bool,
     /// What the last attempt said.
     pub error: Option<Failure>,
+    /// How often a probe was asked about it.
+    pub probes: u32,
 }
 
 impl Task {
+    /// A task that waits for a slot.
+    pub(crate) fn ready(spec: Arc<TaskSpec>) -> Self {
+        Self {
+            spec,
+            attempt: 1,
+            phase: TaskPhase::Ready,
+            recoveries: 0,
+            intended: None,
+            doubtful: false,
+            error: None,
+            probes: 0,
+        }
+    }
+
     /// Whether a run that stops must wait for it: something outside may depend on its outcome.
     pub fn binding(&self) -> bool {
         !self.spec.class.abandonable()
@@ -126,8 +142,16 @@ pub enum TaskPhase {
     Failed,
     /// It waits for its next attempt.
     Backoff,
+    /// Its outcome is in doubt and a probe looks; the probe is a task of its own.
+    Probing,
     /// Its outcome is in doubt and a person must say.
     InDoubt,
+}
+
+/// Where the probe of a step is told: a body of the step, since what performs nodes has none. `number` counts the
+/// step's probes from 1, so that the outcome of one is not taken for that of another.
+pub fn probe_path(step: &StepPath, number: u32) -> StepPath {
+    step.body(format_args!("probe{number}"))
 }
 
 /// What is due later, found by step and by time.
@@ -268,11 +292,12 @@ impl Run {
 
     /// Whether nothing can happen until a timer, a signal or a person.
     pub fn idle(&self) -> bool {
+        use TaskPhase::{Backoff, InDoubt, Probing};
         !self.more
             && self
                 .tasks
                 .values()
-                .all(|task| matches!(task.phase, TaskPhase::Backoff | TaskPhase::InDoubt))
+                .all(|task| matches!(task.phase, Backoff | Probing | InDoubt))
     }
 
     /// Where the run stands, for lists.

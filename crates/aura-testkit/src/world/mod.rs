@@ -224,7 +224,7 @@ impl World {
         let Some(index) = self.pick(|handed| handed.acted().len()) else { return };
         let task = self.handed.take_acted(index);
         let store = Arc::clone(&self.store);
-        let message = outside::report(&task, &store);
+        let message = outside::report(&task, &self.outside, &store);
         self.note(format_args!("reports {} {} #{}", task.run, task.step, task.attempt));
         self.shard.deliver(message);
     }

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use super::scripted_failure;
 use crate::model_store::ModelStore;
 
-/// Definitions of the tools of a world: one of each class, one that fails as its arguments say, and `verify`.
+/// Definitions of the tools of a world: one of each class, one whose class its arguments say, one that looks whether the effect of a key happened, and
+/// `verify`.
 pub fn tools() -> BTreeMap<String, ToolDef> {
     [
         ("sim.pure", EffectClass::Pure),
@@ -28,15 +29,18 @@ pub fn tools() -> BTreeMap<String, ToolDef> {
         ("sim.idempotent", EffectClass::Idempotent),
         ("sim.irreversible", EffectClass::Irreversible),
         ("sim.big", EffectClass::Read),
+        ("sim.look", EffectClass::Read),
         ("verify", EffectClass::Pure),
     ]
     .into_iter()
+    .map(|(name, class)| (name, ClassRule::Fixed(class)))
+    .chain([("sim.any", by_mode())])
     .map(|(name, class)| {
         let def = ToolDef {
             name: name.to_owned(),
             summary: "a tool of the simulated world".to_owned(),
             help: String::new(),
-            class: ClassRule::Fixed(class),
+            class,
             input: json!({ "type": "object" }),
             output: json!({}),
             secret_params: Vec::new(),
@@ -45,6 +49,16 @@ pub fn tools() -> BTreeMap<String, ToolDef> {
         (name.to_owned(), def)
     })
     .collect()
+}
+
+/// A call that looks with `{"mode": "look"}`, and acts otherwise.
+fn by_mode() -> ClassRule {
+    ClassRule::ByParam {
+        param: "mode".to_owned(),
+        absent: "act".to_owned(),
+        cases: BTreeMap::from([("LOOK".to_owned(), EffectClass::Read)]),
+        otherwise: EffectClass::Irreversible,
+    }
 }
 
 /// What happened outside.
@@ -74,6 +88,13 @@ impl Outside {
         self.calls.get(&key).map(|mark| mark.output.clone())
     }
 
+    /// What a look at the effect of the key in the arguments shows.
+    fn look(&self, task: &Task) -> Value {
+        let key = args(task)["key"].as_str().and_then(|key| key.parse().ok());
+        let output = key.and_then(|key| self.output_of(key));
+        json!({ "found": output.is_some(), "output": output })
+    }
+
     pub(super) fn act(&mut self, task: &Task) {
         let class = task.spec.class;
         if class.abandonable() || scripted(task).is_some_and(|failure| failure.certain) {
@@ -81,16 +102,17 @@ impl Outside {
         }
         let output = output(task);
         let mark = self.calls.entry(task.spec.key).or_insert(Mark { class, effects: 0, output });
-        if class == EffectClass::Irreversible || mark.effects == 0 {
+        if !class.repeatable() || mark.effects == 0 {
             mark.effects += 1;
         }
     }
 }
 
 /// What a call tells when it is over.
-pub(super) fn report(task: &Task, store: &Arc<ModelStore>) -> Message {
+pub(super) fn report(task: &Task, outside: &Outside, store: &Arc<ModelStore>) -> Message {
     let result = match scripted(task) {
         Some(failure) => TaskResult::Failed { failure, retry_after_ms: None },
+        None if task.spec.tool == "sim.look" => succeeded(outside.look(task), store),
         None => succeeded(output(task), store),
     };
     let outcome =

@@ -169,7 +169,7 @@ fn node(context: &Context, item: &Item) {
 fn tone(class: EffectClass) -> Tone {
     match class {
         EffectClass::Pure | EffectClass::Read => Tone::Good,
-        EffectClass::Idempotent => Tone::Busy,
+        EffectClass::Idempotent | EffectClass::Reconcilable => Tone::Busy,
         EffectClass::Irreversible => Tone::Warn,
     }
 }

@@ -163,6 +163,7 @@ pub(crate) fn in_doubt(class: EffectClass) -> &'static str {
     match class {
         EffectClass::Pure | EffectClass::Read => "runs again when in doubt",
         EffectClass::Idempotent => "is sent again with the same key when in doubt",
+        EffectClass::Reconcilable => "is looked for by a probe when in doubt",
         EffectClass::Irreversible => "waits for a person when in doubt",
     }
 }

@@ -234,6 +234,12 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
                 .map(|how| format!("aura effects settle {key} {how} --reason TEXT"))
                 .to_vec(),
         ),
+        TaskPhase::Probing => (
+            "effect",
+            format!("nobody knows whether {tool} at {step} happened{why}"),
+            "its probe looks; where it can't tell, a person must".to_owned(),
+            Vec::new(),
+        ),
         TaskPhase::Backoff => (
             "timer",
             format!("{tool} at {step} failed and is tried again{why}"),

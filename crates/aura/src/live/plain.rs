@@ -54,6 +54,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
             "nobody knows whether it happened; it waits for a person".to_owned()
         }
         EventBody::EffectUnknown(_) => "nobody knows whether it happened".to_owned(),
+        EventBody::ProbeStarted(data) => format!("{} looks whether it happened", data.tool),
         EventBody::EffectReconciled(_) => "its outcome is known after all".to_owned(),
         EventBody::EffectSettled(data) => format!("by {}", data.actor),
         EventBody::TimerSet(timer) if timer.purpose == Purpose::Sleep => {

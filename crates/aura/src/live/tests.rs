@@ -76,6 +76,7 @@ fn task(tool: &str) -> Work {
         retry: aura_core::task::Retry::default(),
         on_unknown: aura_core::task::OnUnknown::default(),
         key_ttl_ms: None,
+        probe: None,
     }))
 }
 

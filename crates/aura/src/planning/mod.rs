@@ -135,9 +135,13 @@ impl Planner<'_> {
         };
         let mut calls = Bound::default();
         if let Kind::Tool { tool, with } = &node.kind {
-            with.each_secret(&mut |_, name| {
-                self.plan.secrets.insert(name.to_owned());
-            });
+            for with in [Some(with), node.probe.as_ref().map(|probe| &probe.with)] {
+                with.into_iter().for_each(|with| {
+                    with.each_secret(&mut |_, name| {
+                        self.plan.secrets.insert(name.to_owned());
+                    });
+                });
+            }
             if let Some(def) = self.flow.tools.get(tool) {
                 item.class = node.effect.or_else(|| self.class(def, with));
                 item.if_killed = Some(if_killed(node, item.class, def));

@@ -11,9 +11,15 @@ use crate::describe;
 
 /// What would be in doubt about a call if the process were killed while it is made.
 pub(super) fn if_killed(node: &Node, class: Option<EffectClass>, def: &ToolDef) -> String {
-    let parks = match node.on_unknown {
-        OnUnknown::Ask => "waits for a person",
-        OnUnknown::Fail => "fails with IN_DOUBT",
+    let parks = match (node.on_unknown, &node.probe) {
+        (OnUnknown::Fail, None) => "fails with IN_DOUBT".to_owned(),
+        (OnUnknown::Fail, Some(probe)) => {
+            format!("{} looks, and where it can't tell it fails with IN_DOUBT", probe.tool)
+        }
+        (_, None) => "waits for a person".to_owned(),
+        (_, Some(probe)) => {
+            format!("{} looks, and where it can't tell it waits for a person", probe.tool)
+        }
     };
     match class {
         Some(EffectClass::Pure | EffectClass::Read) => "runs again".to_owned(),
@@ -22,7 +28,7 @@ pub(super) fn if_killed(node: &Node, class: Option<EffectClass>, def: &ToolDef) 
             format!("is sent again with the same key for 23 hours, then {parks}")
         }
         Some(EffectClass::Idempotent) => "is sent again with the same key".to_owned(),
-        Some(EffectClass::Irreversible) => parks.to_owned(),
+        Some(EffectClass::Reconcilable | EffectClass::Irreversible) => parks,
         None => {
             let param = match &def.class {
                 ClassRule::ByParam { param, .. } => param.as_str(),

@@ -42,7 +42,6 @@ const LATER: &[(&str, &[&str])] = &[
             "flow",
             "emit",
             "on_budget",
-            "probe",
             "cache",
             "memory",
             "quorum",

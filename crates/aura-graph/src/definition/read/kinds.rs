@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Reader;
 use super::fields::{Fields, join};
 use crate::definition::draft::{
-    Approval, Body, Check, Kind, Loop, LoopMode, Map, Placed, Tool, Verify,
+    Approval, Body, Check, Kind, Loop, LoopMode, Map, Placed, Probe, Tool, Verify,
 };
 use crate::definition::file::MODES;
 use crate::definition::suggest::{did_you_mean, one_of};
@@ -68,6 +68,21 @@ impl Reader<'_> {
         let span = node.get("with").map_or_else(|| tree.span.clone(), |_| node.key_span("with"));
         let path = if with.is_some() { node.path("with") } else { path.to_owned() };
         Some(Tool { name, def, with, span, path })
+    }
+
+    /// How to find out whether the effect of a node happened.
+    pub(super) fn probe<'t>(&mut self, node: &Fields<'t>) -> Option<Probe<'t>> {
+        let fields = self.fields(node.get("probe")?, &node.path("probe"), "Probe")?;
+        let tool = self.required(&fields, "tool", "NAME");
+        let tool = tool.and_then(|tool| self.tool(&fields, tool, &fields.path("tool")));
+        let done = self.required(&fields, "done", "\"{{ … }}\"");
+        let done = done.and_then(|done| self.condition(done, &fields.path("done")));
+        let not_done = fields.get("not_done");
+        let not_done = not_done.and_then(|not| self.condition(not, &fields.path("not_done")));
+        let output = fields.get("output");
+        let output = output.and_then(|output| self.template(output, &fields.path("output")));
+        let (span, path) = (node.key_span("probe"), fields.path.clone());
+        Some(Probe { tool, done, not_done, output, span, path })
     }
 
     /// The list of nodes under a key.

@@ -81,6 +81,7 @@ impl Reader<'_> {
             effect: None,
             effect_span: None,
             on_unknown: OnUnknown::default(),
+            probe: None,
             max_visits: limits::VISITS,
         };
         let Some(fields) = self.fields(tree, path, "Node") else { return node };
@@ -105,9 +106,12 @@ impl Reader<'_> {
         node.deadline_ms = self.duration(&fields, "deadline");
         node.effect = self.effect(&fields);
         node.effect_span = fields.get("effect").map(|effect| effect.span.clone());
-        if self.word(&fields, "on_unknown", &["ask", "fail"], &["probe"]) == Some("fail") {
-            node.on_unknown = OnUnknown::Fail;
-        }
+        node.on_unknown = match self.word(&fields, "on_unknown", &["ask", "probe", "fail"], &[]) {
+            Some("fail") => OnUnknown::Fail,
+            Some("probe") => OnUnknown::Probe,
+            _ => OnUnknown::Ask,
+        };
+        node.probe = self.probe(&fields);
         let visits = self.whole(&fields, "max_visits", 1, u64::from(limits::VISITS));
         node.max_visits = visits.and_then(|v| u32::try_from(v).ok()).unwrap_or(limits::VISITS);
         node
@@ -260,11 +264,12 @@ impl Reader<'_> {
     }
 
     fn effect(&mut self, fields: &Fields<'_>) -> Option<EffectClass> {
-        let words = ["pure", "read", "idempotent", "irreversible"];
-        match self.word(fields, "effect", &words, &["reconcilable"])? {
+        let words = ["pure", "read", "idempotent", "reconcilable", "irreversible"];
+        match self.word(fields, "effect", &words, &[])? {
             "pure" => Some(EffectClass::Pure),
             "read" => Some(EffectClass::Read),
             "idempotent" => Some(EffectClass::Idempotent),
+            "reconcilable" => Some(EffectClass::Reconcilable),
             _ => Some(EffectClass::Irreversible),
         }
     }

@@ -4,5 +4,6 @@ mod bench;
 mod doubt;
 mod order;
 mod people;
+mod probes;
 mod properties;
 mod stopping;

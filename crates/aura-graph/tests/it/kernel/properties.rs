@@ -32,7 +32,16 @@ nodes:
       on_item_error: collect
       do:
         - { id: a, tool: sim.idempotent, with: { n: $item, v: $steps.first.output }, deadline: 30s }
-        - { id: b, tool: sim.irreversible, with: { n: $index } }
+        - id: b
+          tool: sim.irreversible
+          with: { n: $index }
+          effect: reconcilable
+          probe:
+            tool: sim.look
+            with: { key: $effect.key }
+            done: "{{ probe.output is string }}"
+            not_done: "{{ probe.output is number or probe.error.code == 'NOT_FOUND' }}"
+            output: { v: $probe.output, first: $steps.a.output }
   - id: sides
     after: []
     on_error: last
