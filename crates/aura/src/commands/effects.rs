@@ -24,7 +24,8 @@ use crate::resolve;
 An effect is a call that may leave a mark outside: its intent is recorded before it is made.
   intended   called, no outcome yet        succeeded  it happened
   failed     it did not happen             retrying   it waits for its next try
-  in doubt   a person must say             unknown    not known, and nobody has to say
+  in doubt   a person must say             probing    a probe looks whether it happened
+  unknown    not known, and nobody has to say
   abandoned  a read that nobody needed any more
 
 Examples:

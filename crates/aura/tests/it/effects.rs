@@ -74,6 +74,52 @@ fn an_effect_that_did_not_happen_fails_or_is_tried_again() {
     assert!(ended.err.contains("NOT_FOUND"), "{}", ended.err);
 }
 
+const LOOKED_FOR: &str = r#"
+flow: looked_for
+input: { type: object, required: [url], properties: { url: { type: string } } }
+nodes:
+  - id: charge
+    tool: http.request
+    with: { method: POST, url: "{{ input.url }}/charge", json: { amount: 3 } }
+    effect: reconcilable
+    probe:
+      tool: http.request
+      with: { url: "{{ input.url }}/charges?key={{ effect.key }}" }
+      done: "{{ effect.key in probe.output.json.head }}"
+      output: $probe.output
+output: $steps.charge.output.json.head
+"#;
+
+#[test]
+fn a_probe_finds_out_what_a_killed_process_did() {
+    let (place, server) = (Place::new(), Server::new());
+    place.file("looked_for.yaml", LOOKED_FOR);
+    let planned = place.aura(&["plan", "looked_for.yaml"]).exits(0);
+    assert!(planned.out.contains("http.request looks"), "{}", planned.out);
+    let allow = server.address.to_string();
+    let url = format!("url=http://{allow}");
+    let args = ["run", "looked_for.yaml", "--key", "k", "--set", &url, "--allow-net", &allow];
+    server.hold(true);
+    let mut first = place.start(&args);
+    until("the request", || server.requests().len() == 1);
+    first.kill();
+    // Killed again while the probe is under way: it is simply asked again.
+    let run = id("looked_for", "k");
+    let mut second = place.start(&["resume", &run]);
+    until("the probe", || server.requests().len() == 2);
+    second.kill();
+    server.hold(false);
+    let told = place.aura(&["resume", &run, "--json"]).exits(0).json();
+    let head = told["output"].as_str().expect("what the probe saw");
+    assert!(head.starts_with("GET /charges?key="), "{head}");
+    let posts = server.requests().iter().filter(|head| head.starts_with("POST")).count();
+    assert_eq!((posts, server.requests().len()), (1, 3));
+    let effects = place.aura(&["effects", &run, "--json"]).exits(0).json();
+    let entry = &effects["effects"][0];
+    assert_eq!((&entry["status"], &entry["probes"]), (&json!("succeeded"), &json!(1)));
+    place.aura(&["replay", &run, "--verify"]).exits(0);
+}
+
 const SECRET: &str = "
 flow: secret
 input: { type: object, required: [url], properties: { url: { type: string } } }
