@@ -447,7 +447,12 @@ impl Work<'_, '_> {
 }
 
 /// `call`: SHA-256 over tool, definition and canonical arguments, with secrets as references.
-pub(super) fn call_hash(tool: &str, definition: Hash, args: &Value, secrets: &[SecretSlot]) -> Hash {
+pub(super) fn call_hash(
+    tool: &str,
+    definition: Hash,
+    args: &Value,
+    secrets: &[SecretSlot],
+) -> Hash {
     let args = canonical::to_vec(args);
     let secrets = canonical::to_vec(&json!(secrets));
     Hash::of_parts(&[tool.as_bytes(), &definition.0, &args, &secrets])

@@ -54,7 +54,8 @@ impl Work<'_, '_> {
         let def = self.flow.tools.get(&probe.tool);
         let class = def.map_or(EffectClass::Irreversible, |def| def.class.class_of(&with.value));
         if !class.abandonable() {
-            let message = format!("the probe's call of {} is {class}: it must only look", probe.tool);
+            let message =
+                format!("the probe's call of {} is {class}: it must only look", probe.tool);
             return Ok(Err(Failure::certain(Code::InvalidInput, message)));
         }
         let definition = def.map_or(Hash::ZERO, aura_core::tool::ToolDef::hash);

@@ -218,8 +218,7 @@ impl Work<'_, '_> {
     ) -> Step {
         let parked = task.spec.probe.is_none();
         let call = task.spec.call;
-        let unknown =
-            EffectUnknown { call, doubt, parked, error: error.clone(), retry_after_ms };
+        let unknown = EffectUnknown { call, doubt, parked, error: error.clone(), retry_after_ms };
         self.emit_attempt(step, task.attempt, EventBody::EffectUnknown(unknown))?;
         if parked { self.park(step, task, error) } else { self.start_probe(step, task) }
     }
@@ -339,7 +338,8 @@ impl Work<'_, '_> {
         }
         for (step, task, again, error) in doubted {
             if !again && step.is_body() {
-                let error = error.unwrap_or_else(|| Failure::certain(Code::Internal, "it was lost"));
+                let error =
+                    error.unwrap_or_else(|| Failure::certain(Code::Internal, "it was lost"));
                 self.probed(&step, Err(error))?;
             } else if !again && task.spec.probe.is_some() {
                 self.start_probe(&step, &task)?;

@@ -40,7 +40,6 @@ impl<'c, 't> Checker<'c, 't> {
 
     fn probe(&mut self, probe: &'c Probe<'t>) {
         self.scope.effect = true;
-        let mut gives = None;
         if let Some(tool) = &probe.tool {
             self.arguments(tool);
             let with = tool.with.as_ref().map(|with| &with.value);
@@ -51,16 +50,16 @@ impl<'c, 't> Checker<'c, 't> {
                     .add(&tool.span, &tool.path, message)
                     .suggest("use a call of class read or pure");
             }
-            gives = tool.def.as_ref().map(|def| &def.output);
+            self.scope.probed = tool.def.as_ref().map(|def| &def.output);
         }
-        self.scope.probe = Some(gives);
+        self.scope.probe = true;
         for expr in probe.done.iter().chain(&probe.not_done) {
             self.expr(expr);
         }
         if let Some(output) = &probe.output {
             self.template(output);
         }
-        (self.scope.effect, self.scope.probe) = (false, None);
+        (self.scope.effect, self.scope.probe, self.scope.probed) = (false, false, None);
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
         loops: 0,
         value: false,
         effect: false,
-        probe: None,
+        probe: false,
+        probed: None,
     };
     let mut checker = Checker {
         source,
@@ -275,7 +276,7 @@ impl<'c, 't> Checker<'c, 't> {
             "index" if !self.scope.items.is_empty() => {}
             "value" if self.scope.value => {}
             "effect" if self.scope.effect => self.fixed(&what, rest, scope::EFFECT),
-            "probe" if self.scope.probe.is_some() => self.of_probe(&what, rest),
+            "probe" if self.scope.probe => self.of_probe(&what, rest),
             "secret" => self.say(
                 &what,
                 "secret('NAME') must stand alone in {{ }}, in a parameter of a tool".to_owned(),
@@ -297,7 +298,9 @@ impl<'c, 't> Checker<'c, 't> {
             "index" => Some("'index' is known within a 'map' only"),
             "value" => Some("'value' is known in the checks of a 'verify' only"),
             "effect" => Some("'effect' is known in a 'probe' only"),
-            "probe" => Some("'probe' is known in 'done', 'not_done' and 'output' of a 'probe' only"),
+            "probe" => {
+                Some("'probe' is known in 'done', 'not_done' and 'output' of a 'probe' only")
+            }
             "debug" => Some("'debug' is not available in flows"),
             _ => None,
         };
@@ -333,7 +336,7 @@ impl<'c, 't> Checker<'c, 't> {
     fn of_probe(&mut self, what: &Mention<'_>, rest: &[&str]) {
         match rest {
             ["output", path @ ..] => {
-                if let Some(schema) = self.scope.probe.flatten() {
+                if let Some(schema) = self.scope.probed {
                     self.walk(what, schema, path, "probe.output");
                 }
             }

@@ -7,8 +7,9 @@ pub(super) const FUNCTIONS: &[&str] = &["range", "dict", "namespace"];
 
 /// Names with a meaning of their own, which no item may take.
 const RESERVED: &[&str] = &[
-    "input", "vars", "steps", "run", "index", "loop", "value", "effect", "probe", "secret", "debug", "self", "true",
-    "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "else",
+    "input", "vars", "steps", "run", "index", "loop", "value", "effect", "probe", "secret",
+    "debug", "self", "true", "false", "none", "True", "False", "None", "and", "or", "not", "in",
+    "is", "if", "else",
 ];
 
 /// What is known of a run.
@@ -53,8 +54,10 @@ pub(super) struct Scope<'s, 't> {
     pub(super) value: bool,
     /// Whether `effect` is the effect in doubt.
     pub(super) effect: bool,
-    /// Whether `probe` is the probe that has ended; holds the schema of what it gave, if there is one.
-    pub(super) probe: Option<Option<&'s serde_json::Value>>,
+    /// Whether `probe` is the probe that has ended.
+    pub(super) probe: bool,
+    /// JSON Schema of what that probe gave, if there is one.
+    pub(super) probed: Option<&'s serde_json::Value>,
 }
 
 /// A list around a place.

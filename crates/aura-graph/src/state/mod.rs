@@ -294,10 +294,7 @@ impl Run {
     pub fn idle(&self) -> bool {
         use TaskPhase::{Backoff, InDoubt, Probing};
         !self.more
-            && self
-                .tasks
-                .values()
-                .all(|task| matches!(task.phase, Backoff | Probing | InDoubt))
+            && self.tasks.values().all(|task| matches!(task.phase, Backoff | Probing | InDoubt))
     }
 
     /// Where the run stands, for lists.

@@ -108,7 +108,10 @@ fn tools() -> BTreeMap<String, ToolDef> {
             "file.read",
             Read,
             closed(json!({ "path": text, "encoding": { "enum": ["text", "base64"] } }), &["path"]),
-            closed(json!({ "path": text, "text": text, "bytes": number }), &[]),
+            closed(
+                json!({ "path": text, "text": text, "bytes": number, "sha256": text, "media_type": text }),
+                &[],
+            ),
         ),
         tool(
             "file.write",
@@ -117,7 +120,10 @@ fn tools() -> BTreeMap<String, ToolDef> {
                 json!({ "path": text, "text": text, "create_dirs": { "type": "boolean" } }),
                 &["path"],
             ),
-            closed(json!({ "path": text, "bytes": number }), &[]),
+            closed(
+                json!({ "path": text, "bytes": number, "sha256": text, "media_type": text }),
+                &[],
+            ),
         ),
         tool(
             "file.list",

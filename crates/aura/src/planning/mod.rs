@@ -135,11 +135,10 @@ impl Planner<'_> {
         };
         let mut calls = Bound::default();
         if let Kind::Tool { tool, with } = &node.kind {
-            for with in [Some(with), node.probe.as_ref().map(|probe| &probe.with)] {
-                with.into_iter().for_each(|with| {
-                    with.each_secret(&mut |_, name| {
-                        self.plan.secrets.insert(name.to_owned());
-                    });
+            let looks = node.probe.as_ref().map(|probe| &probe.with);
+            for with in [with].into_iter().chain(looks) {
+                with.each_secret(&mut |_, name| {
+                    self.plan.secrets.insert(name.to_owned());
                 });
             }
             if let Some(def) = self.flow.tools.get(tool) {
