@@ -13,6 +13,7 @@ use crate::cbor;
 use crate::data::{BlobRef, Data};
 use crate::error::Failure;
 use crate::hash::Hash;
+use crate::id::RunId;
 use crate::path::StepPath;
 use crate::task::{Artifact, Permissions, TaskSpec};
 use crate::time::Millis;
@@ -81,6 +82,8 @@ bodies! {
     11 ToolCalled(ToolCalled) = "tool.called";
     /// An attempt did what was asked.
     12 ToolCompleted(ToolCompleted) = "tool.completed";
+    /// The call was not made: an earlier one with its key gave this.
+    28 ToolReused(ToolReused) = "tool.reused";
     /// An attempt certainly did not, or its class makes doubt harmless.
     13 ToolFailed(ToolFailed) = "tool.failed";
     /// It is not known whether an effect happened.
@@ -459,6 +462,34 @@ pub struct ToolCompleted {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[n(3)]
     pub artifacts: Vec<Artifact>,
+}
+
+/// Data of `tool.reused`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct ToolReused {
+    /// Idempotency key.
+    #[n(0)]
+    pub key: Hash,
+    /// Hash of the call.
+    #[n(1)]
+    pub call: Hash,
+    /// The event that told the result.
+    #[n(2)]
+    pub from: EventRef,
+    /// The output.
+    #[n(3)]
+    pub output: Data,
+}
+
+/// An event of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct EventRef {
+    /// The run.
+    #[n(0)]
+    pub run: RunId,
+    /// The event's number.
+    #[n(1)]
+    pub seq: u64,
 }
 
 /// Data of `tool.failed`.

@@ -98,6 +98,7 @@ fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
                 group.commits.extend(unit.group.commits);
                 group.rows.extend(unit.group.rows);
                 group.blobs.extend(unit.group.blobs);
+                group.keys.extend(unit.group.keys);
             }
             let room = group.commits.len() < limits::GROUP_COMMITS && bytes < limits::GROUP_BYTES;
             next = if room { units.try_recv().ok() } else { None };

@@ -8,6 +8,7 @@ mod catalog;
 mod commit;
 mod engine;
 mod history;
+mod keys;
 mod message;
 mod perform;
 mod recovery;

@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::cache::BlobCache;
 use crate::commit::{Committer, Unit};
 use crate::history::{load_flow, open_history, store_problem};
+use crate::keys::Keys;
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
 use crate::slots::Slots;
@@ -56,6 +57,7 @@ pub struct Shard {
     pub(crate) salt: Hash,
     pub(crate) streams: BTreeMap<RunId, Stream>,
     pub(crate) slots: Slots,
+    pub(crate) keys: Keys,
     pub(crate) pending: Pending,
     pub(crate) performs: BTreeSet<RunId>,
     pub(crate) again: VecDeque<RunId>,
@@ -137,6 +139,7 @@ impl Shard {
         Ok(Self {
             salt,
             slots: Slots::new(ports.slots),
+            keys: Keys::default(),
             ports,
             streams: BTreeMap::new(),
             pending: Pending::default(),
@@ -531,6 +534,11 @@ impl Shard {
         }
     }
 
+    /// The number of the unit in the making.
+    pub(crate) fn next_unit(&self) -> u64 {
+        self.number + 1
+    }
+
     fn hand_over(&mut self, now: Millis) {
         if self.pending.group.commits.is_empty() {
             return;
@@ -560,6 +568,7 @@ impl Shard {
                 self.pause_ms = FIRST_PAUSE_MS;
                 self.stalled = None;
                 self.told = true;
+                self.keys.durable(number);
                 let released = self.undurable.pop_front().map(|(_, r)| r).unwrap_or_default();
                 for released in released {
                     self.let_go(released);
@@ -606,6 +615,9 @@ impl Shard {
         let problem = store_problem(error);
         self.generation += 1;
         self.stored.clear();
+        for (run, step) in self.keys.begin_anew() {
+            self.slots.wait(run, step);
+        }
         (self.undurable_commits, self.undurable_bytes) = (0, 0);
         let lost: Vec<Released> =
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();

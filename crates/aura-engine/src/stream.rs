@@ -11,6 +11,7 @@ use aura_core::time::Millis;
 use aura_graph::{Flow, Run};
 use serde_json::Value;
 
+use crate::keys::{HeldKeys, held_by};
 use crate::message::Reply;
 
 /// A run in memory: its state as decided so far, which may be ahead of what is durable.
@@ -20,6 +21,8 @@ pub(crate) struct Stream {
     pub(crate) flow: Arc<Flow>,
     /// Where the run stands as its row says it; a row is written only when that changes.
     pub(crate) told: Option<(RunStatus, Mark, usize)>,
+    /// Keys shared with other runs that its tasks hold.
+    pub(crate) keys: HeldKeys,
     /// Commits that are not durable yet.
     pub(crate) undurable: usize,
     /// The timer under which the shard knows it.
@@ -54,7 +57,8 @@ pub(crate) struct Blocked {
 impl Stream {
     pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
         let (blocked, queue) = (None, VecDeque::new());
-        Self { run, head, flow, told: None, undurable: 0, timer: None, blocked, queue }
+        let keys = held_by(&run);
+        Self { run, head, flow, told: None, keys, undurable: 0, timer: None, blocked, queue }
     }
 
     /// The row of the run, if it says more than the one before.

@@ -1,22 +1,26 @@
 //! One input, one turn: asking for the decision, sealing its commit, and noting what it opens and drops.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use aura_core::StepPath;
 use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::BlobRef;
 use aura_core::effect::EffectClass;
 use aura_core::error::Code;
+use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::Input;
 use aura_core::limits;
+use aura_core::ports::KeyRow;
 use aura_core::task::Task;
 use aura_core::time::Millis;
 use aura_graph::decide::{Decision, Turn, World, decide};
 use serde_json::Value;
 
 use crate::cache::Pinned;
+use crate::keys::changed;
 use crate::message::Accepted;
 use crate::shard::{Released, Shard, busy};
 use crate::slots::TurnGate;
@@ -83,6 +87,10 @@ impl Shard {
             slots: &self.slots,
             performs: self.performs.contains(&run),
             first: matches!(job.input, Input::Granted { .. }),
+            keys: (&self.keys, &*self.ports.store, now),
+            taken: BTreeSet::new(),
+            behind: Vec::new(),
+            trouble: None,
             granted: Vec::new(),
             refused: Vec::new(),
         };
@@ -91,14 +99,20 @@ impl Shard {
         let decision = catch_unwind(AssertUnwindSafe(|| {
             decide(&stream.run, &stream.flow, &job.input, &mut world)
         }));
-        let refused = gate.refused;
+        let TurnGate { refused, behind, trouble, .. } = gate;
+        if let Some(error) = trouble {
+            tracing::warn!(%run, %error, "a shared key can't be looked up now; trying again");
+            return self.keep_for_later(run, job, now);
+        }
         match decision {
             Ok(Decision::Turn(turn)) => {
                 self.wait_for_slots(run, refused);
                 self.apply(run, *turn, job);
+                self.wait_for_keys(run, behind);
             }
             Ok(Decision::Nothing) => {
                 self.wait_for_slots(run, refused);
+                self.wait_for_keys(run, behind);
                 if let Some(reply) = job.reply {
                     self.reply_when_durable(run, reply);
                 }
@@ -125,11 +139,29 @@ impl Shard {
         self.note_timer(run);
     }
 
-    fn wait_for_slots(&mut self, run: RunId, steps: Vec<aura_core::StepPath>) {
+    fn wait_for_slots(&mut self, run: RunId, steps: Vec<StepPath>) {
         if self.performs.contains(&run) {
             for step in steps {
                 self.slots.wait(run, step);
             }
+        }
+    }
+
+    fn wait_for_keys(&mut self, run: RunId, steps: Vec<(Hash, StepPath)>) {
+        for (key, step) in steps {
+            if !self.keys.wait(key, run, step.clone()) {
+                self.slots.wait(run, step);
+            }
+        }
+    }
+
+    /// Keys shared with other runs that a turn takes or lets go.
+    fn note_keys(&mut self, rows: Vec<KeyRow>) {
+        for row in rows {
+            for (run, step) in self.keys.note(self.next_unit(), &row) {
+                self.slots.wait(run, step);
+            }
+            self.pending.group.keys.push(row);
         }
     }
 
@@ -155,6 +187,8 @@ impl Shard {
     /// Takes a turn into memory and into the group in the making.
     fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
+        let mut held = std::mem::take(&mut stream.keys);
+        let keys = changed(&mut held, &turn);
         let Turn { events, cause, more, run: state, open, blobs } = turn;
         let header = Header {
             tenant: TenantId::LOCAL,
@@ -184,6 +218,7 @@ impl Shard {
         };
         stream.head = commit.hash;
         stream.run = state;
+        stream.keys = held;
         stream.undurable += 1;
         if more {
             self.again.push_back(run);
@@ -202,6 +237,7 @@ impl Shard {
             status: stream.run.status(),
             already: false,
         };
+        self.note_keys(keys);
         self.abandon_dropped(run);
         let tasks = self.open_tasks(run, &open);
         self.pending.released.push(Released {
@@ -214,7 +250,7 @@ impl Shard {
         });
     }
 
-    fn open_tasks(&mut self, run: RunId, open: &[aura_core::StepPath]) -> Vec<Task> {
+    fn open_tasks(&mut self, run: RunId, open: &[StepPath]) -> Vec<Task> {
         let Some(stream) = self.streams.get(&run) else { return Vec::new() };
         let performs = self.performs.contains(&run);
         let Some(started) = stream.run.started.as_ref().filter(|_| performs) else {
@@ -244,7 +280,7 @@ impl Shard {
     /// its outcome still settles the ledger.
     fn abandon_dropped(&mut self, run: RunId) {
         let Some(stream) = self.streams.get(&run) else { return };
-        let from = (run, aura_core::StepPath::root());
+        let from = (run, StepPath::root());
         let dropped: Vec<_> = self
             .in_flight
             .range(from..)

@@ -1,6 +1,6 @@
 //! Re-deciding a history and comparing: the proof that a build still decides as the log says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aura_core::commit::{Cause, StoredCommit};
@@ -11,7 +11,7 @@ use aura_core::path::StepPath;
 use aura_core::task::{Artifact, TaskResult, TaskSpec};
 use serde_json::json;
 
-use crate::decide::{Decision, Gate, Grant, World, decide};
+use crate::decide::{Decision, Gate, Grant, Kept, World, decide};
 use crate::definition::Flow;
 use crate::expr::BlobLookup;
 use crate::state::{self, FoldError, Run, fold, fold_commit};
@@ -58,7 +58,9 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
     match cause {
         Cause::Continue => return Some(Input::Continue),
         Cause::Granted => {
-            let called = |event: &&Event| matches!(event.body, EventBody::ToolCalled(_));
+            let called = |event: &&Event| {
+                matches!(event.body, EventBody::ToolCalled(_) | EventBody::ToolReused(_))
+            };
             let steps = events.iter().filter(called).filter_map(|event| event.step.clone());
             return Some(Input::Granted { steps: steps.collect() });
         }
@@ -165,6 +167,7 @@ fn unknown_of(events: &[Event]) -> Option<Input> {
 #[derive(Debug)]
 pub struct Recorded {
     called: BTreeSet<StepPath>,
+    reused: BTreeMap<StepPath, Kept>,
 }
 
 impl Recorded {
@@ -175,13 +178,24 @@ impl Recorded {
             .filter(|event| matches!(event.body, EventBody::ToolCalled(_)))
             .filter_map(|event| event.step.clone())
             .collect();
-        Self { called }
+        let reused = events.iter().filter_map(|event| match (&event.step, &event.body) {
+            (Some(step), EventBody::ToolReused(data)) => {
+                let kept = Kept { from: data.from, output: data.output.clone() };
+                Some((step.clone(), kept))
+            }
+            _ => None,
+        });
+        Self { called, reused: reused.collect() }
     }
 }
 
 impl Gate for Recorded {
     fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
-        if self.called.contains(step) { Grant::Go } else { Grant::Wait }
+        match self.reused.get(step) {
+            Some(kept) => Grant::Reuse(kept.clone()),
+            None if self.called.contains(step) => Grant::Go,
+            None => Grant::Wait,
+        }
     }
 }
 

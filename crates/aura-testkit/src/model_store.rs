@@ -14,7 +14,8 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{
-    Appended, Group, Health, Mark, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
+    Appended, Group, Health, KeyRow, KeyState, Mark, Position, RunQuery, RunRow, Store, StoreError,
+    StoreInfo,
 };
 use bytes::Bytes;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 const DEFAULT_ROWS: usize = 1_000;
 
 /// Everything that outlives a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
     /// What the addresses of blobs are salted with.
     pub salt: Hash,
@@ -32,6 +33,8 @@ pub struct Disk {
     pub streams: BTreeMap<RunId, Vec<usize>>,
     /// The rows.
     pub rows: BTreeMap<RunId, RunRow>,
+    /// Where keys stand that several runs share.
+    pub keys: BTreeMap<Hash, KeyRow>,
     /// Blobs of the store's own table, plain.
     pub table: BTreeMap<Hash, Bytes>,
     /// Blobs beside the store, plain.
@@ -45,6 +48,7 @@ impl Default for Disk {
             log: Vec::new(),
             streams: BTreeMap::new(),
             rows: BTreeMap::new(),
+            keys: BTreeMap::new(),
             table: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -162,6 +166,12 @@ impl Disk {
         }
         self.rows.extend(group.rows.iter().map(|row| (row.run, row.clone())));
         self.table.extend(group.blobs.iter().cloned());
+        for row in &group.keys {
+            match row.state {
+                KeyState::Free => drop(self.keys.remove(&row.key)),
+                _ => drop(self.keys.insert(row.key, row.clone())),
+            }
+        }
     }
 
     fn position(&self) -> Position {
@@ -230,6 +240,10 @@ impl Store for ModelStore {
 
     fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError> {
         Ok(self.usable()?.disk.table.get(&address).cloned())
+    }
+
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
+        Ok(self.usable()?.disk.keys.get(&key).cloned())
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

@@ -132,6 +132,9 @@ fn act(body: &EventBody) -> String {
             let cut = if e.truncated { " (truncated)" } else { "" };
             format!("{}{cut}", data(&e.output))
         }
+        EventBody::ToolReused(e) => {
+            format!("{} from event {} of run {}", data(&e.output), e.from.seq, e.from.run)
+        }
         EventBody::ToolFailed(e) => one_line(&e.error.to_string(), BRIEF * 2),
         EventBody::EffectUnknown(e) => {
             let then = if e.parked { "waits for a person" } else { "is tried again or looked for" };

@@ -7,18 +7,20 @@ use std::collections::BTreeMap;
 
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
+use aura_core::event::{Doubt, Event, EventBody, EventRef, Settlement, Work};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
+use aura_core::task::Scope;
 use aura_core::time::Millis;
 use serde::Serialize;
 
 use crate::output::Tone;
 
 /// Where an effect stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Status {
     /// It waits for its next try.
     Retrying,
@@ -28,6 +30,8 @@ pub(crate) enum Status {
     Probing,
     /// It happened.
     Succeeded,
+    /// It was not called: the same call had been made before.
+    Reused,
     /// It certainly did not happen, or its class makes doubt harmless.
     Failed,
     /// It is not known; the run goes on without knowing, or asks again by itself.
@@ -46,6 +50,7 @@ impl Status {
             Self::Intended => "intended",
             Self::Probing => "probing",
             Self::Succeeded => "succeeded",
+            Self::Reused => "reused",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::InDoubt => "in doubt",
@@ -56,7 +61,7 @@ impl Status {
     /// Its tone.
     pub(crate) fn tone(self) -> Tone {
         match self {
-            Self::Succeeded => Tone::Good,
+            Self::Succeeded | Self::Reused => Tone::Good,
             Self::Failed => Tone::Bad,
             Self::Retrying | Self::Probing | Self::Unknown | Self::InDoubt => Tone::Warn,
             Self::Intended => Tone::Busy,
@@ -91,6 +96,10 @@ pub(crate) struct Entry {
     pub(crate) key: Hash,
     /// Hash of the call.
     pub(crate) call: Hash,
+    /// Where the same call has the same key; nothing where the key is that of its step alone.
+    pub(crate) scope: Option<Scope>,
+    /// The event that its result was taken from.
+    pub(crate) reused_from: Option<EventRef>,
     /// Attempts whose intent is recorded.
     pub(crate) attempts: u32,
     /// Where it stands.
@@ -109,6 +118,26 @@ pub(crate) struct Entry {
     pub(crate) started: Millis,
     /// When something last happened to it.
     pub(crate) updated: Millis,
+}
+
+/// How often a call whose key several runs share was spared, and how often it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct Cache {
+    /// Its result was at hand.
+    pub(crate) hits: u64,
+    /// It had to be called.
+    pub(crate) misses: u64,
+}
+
+impl Cache {
+    /// Counts an entry, if its key is shared.
+    pub(crate) fn take(&mut self, entry: &Entry) {
+        if entry.reused_from.is_some() {
+            self.hits += 1;
+        } else if entry.scope.is_some() {
+            self.misses += 1;
+        }
+    }
 }
 
 /// The effects of a run that are not settled yet.
@@ -148,6 +177,8 @@ impl Ledger {
                         class: spec.class,
                         key: spec.key,
                         call: spec.call,
+                        scope: spec.reuse.map(|reuse| reuse.scope),
+                        reused_from: None,
                         attempts: 0,
                         status: Status::Intended,
                         probes: 0,
@@ -172,7 +203,7 @@ impl Ledger {
 
     /// What is still open, at the end of the log.
     pub(crate) fn rest(self) -> impl Iterator<Item = Entry> {
-        self.open.into_values().filter(|entry| entry.attempts > 0)
+        self.open.into_values().filter(Entry::counts)
     }
 
     fn close(&mut self, path: &StepPath, done: &mut dyn FnMut(Entry)) {
@@ -183,7 +214,7 @@ impl Ledger {
         let steps: Vec<_> = steps.filter(below).cloned().collect();
         for step in steps {
             if let Some(mut entry) = self.open.remove(&step)
-                && entry.attempts > 0
+                && entry.counts()
             {
                 entry.status = match entry.status {
                     Status::InDoubt | Status::Probing => Status::Unknown,
@@ -197,6 +228,11 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Whether anything happened to it: a step that never got its turn has no effect.
+    fn counts(&self) -> bool {
+        self.attempts > 0 || self.reused_from.is_some()
+    }
+
     fn happens(&mut self, at: Millis, attempt: Option<u32>, body: &EventBody) {
         match body {
             EventBody::ToolCalled(_) => {
@@ -206,6 +242,10 @@ impl Entry {
                 self.attempts = attempt.unwrap_or(self.attempts);
                 self.status = Status::Intended;
                 self.doubt = None;
+            }
+            EventBody::ToolReused(data) => {
+                (self.started, self.status) = (at, Status::Reused);
+                self.reused_from = Some(data.from);
             }
             EventBody::ToolCompleted(_) => {
                 self.status = Status::Succeeded;

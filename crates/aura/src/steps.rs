@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use aura_core::data::Data;
-use aura_core::event::{ArtifactCreated, Event, EventBody, Output as Made, Settlement, Work};
+use aura_core::event::{
+    ArtifactCreated, Event, EventBody, EventRef, Output as Made, Settlement, Work,
+};
 use aura_core::path::StepPath;
 use aura_core::time::{Millis, Span};
 use serde_json::{Value, json};
@@ -35,6 +37,8 @@ pub(crate) struct Step {
     started: Millis,
     ended: Option<Millis>,
     output: Option<Data>,
+    /// Where its result was taken from instead of calling.
+    reused: Option<EventRef>,
     error: Option<aura_core::Failure>,
     children: Vec<usize>,
 }
@@ -123,6 +127,7 @@ impl Steps {
             started: at,
             ended: None,
             output: None,
+            reused: None,
             error: None,
             children: Vec::new(),
         };
@@ -142,7 +147,7 @@ impl Steps {
                 "path": step.path, "what": step.what, "class": step.class, "status": step.status,
                 "attempts": step.attempts, "started": step.started, "ended": step.ended,
                 "duration_ms": step.ended.map(|ended| ended.since(step.started)),
-                "output": step.output, "error": step.error,
+                "output": step.output, "reused": step.reused, "error": step.error,
             })
         });
         Value::Array(steps.collect())
@@ -218,6 +223,11 @@ impl Step {
                 self.status = "retrying";
                 self.attempts = attempt.unwrap_or(self.attempts + 1);
             }
+            EventBody::ToolReused(data) => {
+                self.attempts = 0;
+                self.output = Some(data.output.clone());
+                self.reused = Some(data.from);
+            }
             EventBody::ToolCompleted(data) => self.output = Some(data.output.clone()),
             EventBody::ToolFailed(data) => self.error = Some(data.error.clone()),
             EventBody::EffectUnknown(data) => {
@@ -285,6 +295,9 @@ impl Step {
         }
         if self.attempts > 1 {
             line.push_str(&out.paint(Tone::Warn, format_args!("  {} attempts", self.attempts)));
+        }
+        if self.reused.is_some() {
+            line.push_str(&out.paint(Tone::Good, "  reused"));
         }
         if self.ended.is_none() {
             line.push_str(&out.paint(tone, format_args!("  {}", self.status)));

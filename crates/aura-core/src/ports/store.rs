@@ -4,9 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::commit::StoredCommit;
+use crate::data::Data;
 use crate::error::Code;
 use crate::hash::Hash;
 use crate::id::RunId;
+use crate::path::StepPath;
 use crate::time::Millis;
 
 /// A place in the log of a store; opaque, ascending.
@@ -60,6 +62,41 @@ pub struct Group {
     pub rows: Vec<RunRow>,
     /// Blobs that they name, by address, of at most [`crate::limits::BLOB_TABLE_BYTES`] bytes; plain bytes.
     pub blobs: Vec<(Hash, Bytes)>,
+    /// Where keys that several runs share stand after it; the last row of a key counts.
+    pub keys: Vec<KeyRow>,
+}
+
+/// Where a key stands that the same call has in several runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyRow {
+    /// The key.
+    pub key: Hash,
+    /// The run whose call it is, or was last.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepPath,
+    /// Where it stands.
+    pub state: KeyState,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyState {
+    /// The call is under way, or in doubt: nobody else may make it.
+    Held,
+    /// The call succeeded.
+    Done {
+        /// The number of the event that told so.
+        seq: u64,
+        /// The output.
+        output: Data,
+        /// When.
+        at: Millis,
+        /// From when on it counts no more, and may be swept out.
+        until: Millis,
+    },
+    /// Nobody holds it, and nothing came of it. A store keeps no such row.
+    Free,
 }
 
 /// What an append did.
@@ -235,6 +272,9 @@ pub trait Store: Send + Sync {
 
     /// The plain bytes of a blob of the store's own table.
     fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError>;
+
+    /// Where a key stands that several runs share; `None` where it is free. A row whose time is over may be gone.
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError>;
 
     /// What the store tells about itself.
     fn info(&self) -> Result<StoreInfo, StoreError>;

@@ -38,6 +38,9 @@ impl Work<'_, '_> {
             (Input::Signal { id, .. }, _) if self.run.signals.knows(id) => {
                 return Err(Stop::Nothing);
             }
+            (Input::Settle { key, outcome, .. }, _) if self.settled_so(*key, outcome)? => {
+                return Err(Stop::Nothing);
+            }
             (_, Phase::New) => {
                 return Err(Problem::new(Code::RunNotFound, "the run has not started").into());
             }

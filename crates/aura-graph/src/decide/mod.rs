@@ -16,9 +16,9 @@ mod view;
 use std::sync::Arc;
 
 use aura_core::commit::Cause;
-use aura_core::data::BlobRef;
+use aura_core::data::{BlobRef, Data};
 use aura_core::error::Problem;
-use aura_core::event::Event;
+use aura_core::event::{Event, EventRef};
 use aura_core::hash::Hash;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
@@ -34,12 +34,23 @@ use crate::state::Run;
 pub use view::View;
 
 /// Whether an effect may start in this turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Grant {
     /// It is allowed and a slot is held for it: the intent is part of this commit.
     Go,
     /// Not now: `Input::Granted` comes later.
     Wait,
+    /// The call is not made: one with the same key gave this.
+    Reuse(Kept),
+}
+
+/// The result of a call, kept for the same call elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The event that told it.
+    pub from: EventRef,
+    /// The output.
+    pub output: Data,
 }
 
 /// Asked for each effect that is ready to start.

@@ -4,7 +4,7 @@ use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure, Problem};
 use aura_core::event::{
     ArtifactCreated, Doubt, EffectReconciled, EffectSettled, EffectUnknown, EventBody, Output,
-    PolicyViolation, Settlement, StepRetrying, ToolCalled, ToolCompleted, ToolFailed,
+    PolicyViolation, Settlement, StepRetrying, ToolCalled, ToolCompleted, ToolFailed, ToolReused,
     VerificationCompleted,
 };
 use aura_core::hash::Hash;
@@ -16,7 +16,7 @@ use aura_core::task::{Artifact, OnUnknown, TaskResult};
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::Grant;
+use super::{Grant, Kept};
 use super::turn::{Step, Stop, Work};
 use crate::definition::Kind;
 use crate::retry;
@@ -32,8 +32,10 @@ impl Work<'_, '_> {
             self.after_step(step);
             return Ok(());
         }
-        if self.world.gate.grant(step, &task.spec) == Grant::Wait {
-            return Ok(());
+        match self.world.gate.grant(step, &task.spec) {
+            Grant::Go => {}
+            Grant::Wait => return Ok(()),
+            Grant::Reuse(kept) => return self.reused(step, &task, kept),
         }
         let called = ToolCalled {
             tool: task.spec.tool.clone(),
@@ -44,6 +46,18 @@ impl Work<'_, '_> {
         self.emit_attempt(step, attempt, EventBody::ToolCalled(called))?;
         self.open.push(step.clone());
         Ok(())
+    }
+
+    /// The call of a step is not made, because its result is known.
+    fn reused(&mut self, step: &StepPath, task: &Task, kept: Kept) -> Step {
+        let reused = ToolReused {
+            key: task.spec.key,
+            call: task.spec.call,
+            from: kept.from,
+            output: kept.output,
+        };
+        self.emit_attempt(step, task.attempt, EventBody::ToolReused(reused))?;
+        self.done(step)
     }
 
     /// Slots are free.
@@ -380,6 +394,20 @@ impl Work<'_, '_> {
                 self.try_intent(&step, attempt)
             }
         }
+    }
+
+    /// Whether somebody said exactly this about an effect before, and it is not in doubt again.
+    pub(super) fn settled_so(&mut self, key: Hash, outcome: &Settlement) -> Step<bool> {
+        let doubted = self.run.in_doubt().any(|(_, task)| task.spec.key == key);
+        let Some(before) = self.run.settled.get(key).cloned().filter(|_| !doubted) else {
+            return Ok(false);
+        };
+        Ok(match (before, outcome) {
+            (Settlement::Succeeded(before), Settlement::Succeeded(output)) => {
+                before == self.take_in(output)?
+            }
+            (before, outcome) => before == *outcome,
+        })
     }
 
     fn fits(&self, tool: &str, output: &Value) -> Step {

@@ -60,6 +60,7 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
             effect: node.effect,
             on_unknown: node.on_unknown,
             probe: node.probe.and_then(|probe| self::probe(probe, defs)),
+            reuse: node.reuse,
             max_visits: node.max_visits,
         });
     }

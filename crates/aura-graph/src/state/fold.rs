@@ -149,6 +149,7 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             run.timers.set(step.clone(), Purpose::Attempt, data.timeout);
         }
         EventBody::ToolCompleted(data) => return succeeded(run, step, &data.output),
+        EventBody::ToolReused(data) => return succeeded(run, step, &data.output),
         EventBody::ToolFailed(data) => {
             let task = task_mut(run, step)?;
             // A failure settles its own attempt only: doubt about an earlier one stays.
@@ -162,7 +163,10 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             stop_attempts(run, step);
         }
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
-        EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
+        EventBody::EffectSettled(data) => {
+            run.settled.keep(data.key, data.outcome.clone());
+            return resolved(run, step, &data.outcome);
+        }
         EventBody::ProbeStarted(_) => {
             let task = task_mut(run, step)?;
             task.phase = TaskPhase::Probing;

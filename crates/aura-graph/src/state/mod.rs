@@ -12,7 +12,7 @@ use std::sync::Arc;
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{ApprovalRequested, Purpose, Request, RunStarted};
+use aura_core::event::{ApprovalRequested, Purpose, Request, RunStarted, Settlement};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -54,6 +54,8 @@ pub struct Run {
     pub approvals: Shared<StepPath, Arc<ApprovalRequested>>,
     /// Signals that came before their wait.
     pub signals: Signals,
+    /// What people said last about effects in doubt, by key; the last [`aura_core::limits::SETTLED`] of them.
+    pub settled: Settled,
     /// The state hash.
     pub hash: Hash,
     /// Steps so far.
@@ -237,6 +239,42 @@ impl Signals {
     }
 }
 
+/// What people said about effects in doubt.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    by_key: Shared<Hash, (u64, Settlement)>,
+    order: Shared<u64, Hash>,
+    next: u64,
+}
+
+impl Settled {
+    /// What was said last about the effect of this key.
+    pub fn get(&self, key: Hash) -> Option<&Settlement> {
+        self.by_key.get(&key).map(|(_, outcome)| outcome)
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = Hash> {
+        self.by_key.keys().copied()
+    }
+
+    pub(crate) fn keep(&mut self, key: Hash, outcome: Settlement) {
+        if let Some((at, _)) = self.by_key.get(&key) {
+            let at = *at;
+            self.order.remove_mut(&at);
+        }
+        self.by_key.insert_mut(key, (self.next, outcome));
+        self.order.insert_mut(self.next, key);
+        self.next += 1;
+        if self.order.size() > aura_core::limits::SETTLED
+            && let Some((oldest, key)) = self.order.first().map(|(at, key)| (*at, *key))
+        {
+            self.order.remove_mut(&oldest);
+            self.by_key.remove_mut(&key);
+        }
+    }
+}
+
 impl Run {
     /// The state before the first event.
     pub fn new(id: RunId) -> Self {
@@ -251,6 +289,7 @@ impl Run {
             waits: Shared::default(),
             approvals: Shared::default(),
             signals: Signals::default(),
+            settled: Settled::default(),
             hash: Hash::ZERO,
             steps: 0,
             events: 0,

@@ -14,7 +14,10 @@ pub(super) const APPLICATION_ID: u32 = 0x4175_7261;
 
 /// Changes of the tables, in order; the number of those that a file has is its `user_version`. A change that is
 /// out in the world is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/sqlite/0002_keys.sql"),
+];
 
 /// Version of the tables that this build works with.
 #[expect(clippy::cast_possible_truncation, reason = "a handful of migrations")]

@@ -9,6 +9,7 @@ mod check;
 mod checkpoint;
 mod connect;
 mod info;
+mod keys;
 mod migrate;
 mod read;
 mod readers;
@@ -22,7 +23,7 @@ use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{
-    Appended, Group, Health, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
+    Appended, Group, Health, KeyRow, Position, RunQuery, RunRow, Store, StoreError, StoreInfo,
 };
 use bytes::Bytes;
 
@@ -150,6 +151,11 @@ impl Store for SqliteStore {
         plain.map(|plain| Some(plain.into())).ok_or_else(|| {
             broken(Code::BlobCorrupt, format!("blob {address} in the store's table is damaged"))
         })
+    }
+
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
+        self.usable()?;
+        self.readers.with(|conn| keys::read(conn, key))
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

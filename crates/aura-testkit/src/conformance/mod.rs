@@ -59,6 +59,7 @@ macro_rules! store_conformance {
                 sizes_are_checked
                 blobs_come_with_their_group
                 wrong_blobs_are_refused
+                keys_come_with_their_group
                 everything_is_there_after_reopening
                 info_counts
                 a_sound_store_has_no_faults

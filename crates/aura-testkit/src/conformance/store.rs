@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aura_core::commit::StoredCommit;
-use aura_core::data::blob_address;
+use aura_core::data::{Data, blob_address};
 use aura_core::error::Code;
 use aura_core::hash::Hash;
 use aura_core::limits;
-use aura_core::ports::{Group, Mark, Position, RunQuery, RunRow, RunStatus, Store, StoreError};
+use aura_core::ports::{
+    Group, KeyRow, KeyState, Mark, Position, RunQuery, RunRow, RunStatus, Store, StoreError,
+};
 use aura_core::time::Millis;
 use bytes::Bytes;
+use serde_json::json;
 
 use super::Place;
 use super::build::{Chain, commits, rows};
@@ -109,6 +112,7 @@ pub fn a_group_is_all_or_nothing(place: &dyn Place) {
         ],
         rows: vec![changed, new.row()],
         blobs: vec![(blob, Bytes::from_static(b"blob"))],
+        keys: Vec::new(),
     };
     assert_eq!(broken(store.append(&group)), Code::ChainBroken);
     assert_eq!((tail(&*store), store.info().expect("info").position), before);
@@ -465,4 +469,35 @@ pub fn readers_go_on_while_a_writer_appends(place: &dyn Place) {
         }
         done.store(true, Ordering::Release);
     });
+}
+
+/// Where a shared key stands is durable with its group, and only with it; the last row counts.
+pub fn keys_come_with_their_group(place: &dyn Place) {
+    let store = place.open().store;
+    let mut chain = Chain::new(1);
+    let (one, two, three) = (Hash::of(b"one"), Hash::of(b"two"), Hash::of(b"three"));
+    let row = |key, state| KeyRow { key, run: Chain::new(1).run, step: "a[3]/b#2".into(), state };
+    let done = |at: i64| KeyState::Done {
+        seq: 7,
+        output: Data::from(json!({ "n": 1.5, "big": u64::MAX, "text": "\u{0}" })),
+        at: Millis(at),
+        until: Millis(i64::MAX),
+    };
+    assert_eq!(store.key(one).expect("key"), None);
+    let held = |key| row(key, KeyState::Held);
+    let mut group = chain.step(*b"first");
+    group.keys = vec![held(one), held(two), held(three), row(three, KeyState::Free)];
+    store.append(&group).expect("append");
+    assert_eq!(store.key(one).expect("key"), Some(held(one)));
+    assert_eq!(store.key(three).expect("key"), None);
+    let mut group = chain.step(*b"second");
+    group.keys = vec![row(one, done(1)), row(two, KeyState::Free), row(one, done(2))];
+    store.append(&group).expect("append");
+    let mut gap = commits(vec![chain.commit_at(9, 1, *b"gap")]);
+    gap.keys = vec![held(two)];
+    assert_eq!(broken(store.append(&gap)), Code::ChainBroken);
+    drop(store);
+    let store = place.open().store;
+    assert_eq!(store.key(one).expect("key"), Some(row(one, done(2))));
+    assert_eq!(store.key(two).expect("key"), None);
 }

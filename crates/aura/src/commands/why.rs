@@ -3,8 +3,9 @@
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
 use aura_core::event::Purpose;
+use aura_core::id::RunId;
 use aura_core::path::StepPath;
-use aura_core::ports::Clock;
+use aura_core::ports::{Clock, KeyState, Store};
 use aura_core::time::{Millis, Span};
 use aura_engine::open_history;
 use aura_graph::Run;
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 /// One thing that a run waits for, or why it ended as it did.
 #[derive(Debug, Serialize)]
 struct Reason {
-    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `nobody`, `ended`.
+    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `key`, `nobody`, `ended`.
     kind: &'static str,
     /// Where.
     step: Option<StepPath>,
@@ -63,7 +64,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let run = history.run;
     let owner = aura_store::owner(&context.dir);
     let now = SystemClock.now();
-    let found = reasons(&run, owner.as_ref(), now);
+    let mut found = reasons(&run, owner.as_ref(), now);
+    for (step, task) in &run.tasks {
+        if let Some(other) = behind(&*opened.store, run.id, step, task)?
+            && let Some(reason) = found.iter_mut().find(|reason| reason.step.as_ref() == Some(step))
+        {
+            *reason = Reason { since: reason.since, ..other };
+        }
+    }
     if context.out.json {
         context.out.document(&serde_json::json!({
             "run_id": run.id, "status": run.status(), "reasons": found,
@@ -271,6 +279,33 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
     let since = task.intended.or_else(|| since(run, step));
     let what = describe::one_line(&what, 400);
     Reason { kind, step: Some(step.clone()), what, since, until, next, commands }
+}
+
+/// The same call of another step, which a task waits for.
+fn behind(
+    store: &dyn Store,
+    run: RunId,
+    step: &StepPath,
+    task: &Task,
+) -> Result<Option<Reason>, Problem> {
+    if task.phase != TaskPhase::Ready || task.spec.reuse.is_none() {
+        return Ok(None);
+    }
+    let row = store.key(task.spec.key).map_err(|e| resolve::unreadable(&e))?;
+    let Some(row) = row.filter(|row| row.state == KeyState::Held && (row.run, &row.step) != (run, step))
+    else {
+        return Ok(None);
+    };
+    let what = format!("{} at {step} waits for the same call of another step", task.spec.tool);
+    Ok(Some(Reason {
+        kind: "key",
+        step: Some(step.clone()),
+        what: describe::one_line(&what, 400),
+        since: None,
+        until: None,
+        next: format!("its result serves both; it is made at {} of run {}", row.step, row.run),
+        commands: vec![format!("aura why {}", row.run)],
+    }))
 }
 
 fn timers(run: &Run, now: Millis, found: &mut Vec<Reason>) {

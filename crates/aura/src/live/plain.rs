@@ -49,6 +49,7 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
             let attempt = event.attempt.unwrap_or_default();
             format!("attempt {attempt} in {}", Span(data.until.since(at)))
         }
+        EventBody::ToolReused(data) => format!("the same call was made in run {}", data.from.run),
         EventBody::ToolFailed(data) => data.error.to_string(),
         EventBody::EffectUnknown(data) if data.parked => {
             "nobody knows whether it happened; it waits for a person".to_owned()

@@ -77,6 +77,7 @@ fn task(tool: &str) -> Work {
         on_unknown: aura_core::task::OnUnknown::default(),
         key_ttl_ms: None,
         probe: None,
+        reuse: None,
     }))
 }
 

@@ -9,6 +9,7 @@ mod help;
 mod large;
 mod people;
 mod reading;
+mod reuse;
 mod runs;
 mod shown;
 mod socket;

@@ -34,7 +34,6 @@ const LATER: &[(&str, &[&str])] = &[
         &[
             "budget",
             "compensate",
-            "idempotency",
             "llm",
             "agent",
             "code",

@@ -13,7 +13,7 @@ use aura_core::id::{RunId, TenantId};
 use aura_core::input::{Input, Outcome};
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
-use aura_graph::decide::{Decision, Gate, Grant, World, decide};
+use aura_graph::decide::{Decision, Gate, Grant, Kept, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
 use aura_testkit::world::start_of;
@@ -28,6 +28,8 @@ pub(super) struct Bench {
     pub(super) flow: Arc<Flow>,
     pub(super) now: Millis,
     pub(super) slots: usize,
+    /// What calls with a shared key gave elsewhere.
+    pub(super) kept: Option<Kept>,
     pub(super) commits: Vec<StoredCommit>,
     pub(super) blobs: Arc<Blobs>,
     head: Hash,
@@ -44,10 +46,13 @@ impl BlobLookup for Blobs {
     }
 }
 
-struct Slots(usize);
+struct Slots(usize, Option<Kept>);
 
 impl Gate for Slots {
-    fn grant(&mut self, _step: &aura_core::StepPath, _spec: &TaskSpec) -> Grant {
+    fn grant(&mut self, _step: &aura_core::StepPath, spec: &TaskSpec) -> Grant {
+        if let Some(kept) = self.1.as_ref().filter(|_| spec.reuse.is_some()) {
+            return Grant::Reuse(kept.clone());
+        }
         if self.0 == 0 {
             return Grant::Wait;
         }
@@ -69,6 +74,7 @@ impl Bench {
             flow: start.flow,
             now: START,
             slots,
+            kept: None,
             commits: Vec::new(),
             blobs: Arc::default(),
             head: Hash::ZERO,
@@ -79,7 +85,7 @@ impl Bench {
     }
 
     pub(super) fn decide(&self, input: &Input) -> Decision {
-        let mut gate = Slots(self.slots);
+        let mut gate = Slots(self.slots, self.kept.clone());
         let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobLookup>;
         let mut world = World { now: self.now, salt: Hash::ZERO, gate: &mut gate, blobs };
         decide(&self.run, &self.flow, input, &mut world)

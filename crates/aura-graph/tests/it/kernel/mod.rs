@@ -6,4 +6,5 @@ mod order;
 mod people;
 mod probes;
 mod properties;
+mod reuse;
 mod stopping;

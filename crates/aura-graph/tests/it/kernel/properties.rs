@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use aura_core::error::Code;
-use aura_core::event::{Doubt, Settlement};
+use aura_core::event::{Doubt, EventRef, Settlement};
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::{Data, canonical};
+use aura_graph::decide::Kept;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
 use aura_graph::state::{TaskPhase, fold_commit};
@@ -24,7 +25,9 @@ flow: all
 vars: { n: 0 }
 nodes:
   - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
+  - { id: same, after: [], tool: sim.irreversible, with: { v: 1 }, on_error: continue, idempotency: { scope: flow } }
   - id: items
+    after: [first]
     on_error: continue
     map:
       items: [1, 2, 3]
@@ -49,7 +52,7 @@ nodes:
       branches:
         left: [{ id: w, wait: { signal: go, timeout: 10s } }]
         right: [{ id: s, sleep: 3s }, { id: t, tool: sim.pure, with: {} }]
-  - { id: join, after: [items, sides], set: { joined: true } }
+  - { id: join, after: [items, sides, same], set: { joined: true } }
   - id: count
     set: { n: "{{ vars.n + 1 }}" }
   - id: more
@@ -130,6 +133,10 @@ fn history(seed: u64, value: &Value) -> Bench {
             bench.now = bench.now.max(*due);
         }
         bench.slots = seed.below(3);
+        bench.kept = seed.one_in(3).then(|| Kept {
+            from: EventRef { run: bench.run.id, seq: 1 },
+            output: Data::from(value.clone()),
+        });
         if matches!(bench.decide(&input), Decision::Turn(_)) {
             bench.give(input);
         }
