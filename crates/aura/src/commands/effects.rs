@@ -10,7 +10,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{runs, settle};
+use super::{check, runs, settle};
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -52,6 +52,8 @@ pub(crate) struct Args {
 enum Command {
     /// Say what became of an effect in doubt.
     Settle(settle::Args),
+    /// Tell whether the call of a shared key would be made.
+    Check(check::Args),
 }
 
 /// Which effects to list.
@@ -99,6 +101,7 @@ struct List {
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     match args.command {
         Some(Command::Settle(settle)) => settle::run(context, settle),
+        Some(Command::Check(check)) => check::run(context, check),
         None => list(context, &args.list),
     }
 }

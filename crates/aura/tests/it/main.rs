@@ -6,6 +6,7 @@ mod examples;
 mod faults;
 mod flows;
 mod help;
+mod killers;
 mod large;
 mod people;
 mod reading;

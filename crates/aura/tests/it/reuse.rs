@@ -27,6 +27,11 @@ fn cache(place: &Place, run: &str) -> Value {
     place.aura(&["show", run, "--json"]).exits(0).json()["cache"].clone()
 }
 
+fn key_of(place: &Place, run: &str) -> String {
+    let effects = place.aura(&["effects", run, "--json"]).exits(0).json();
+    effects["effects"][0]["key"].as_str().expect("a key").to_owned()
+}
+
 #[test]
 fn a_second_run_makes_no_call_that_the_first_made() {
     let (place, server) = (Place::new(), Server::new());
@@ -47,6 +52,12 @@ fn a_second_run_makes_no_call_that_the_first_made() {
     assert!(listed.out.contains(&format!("from run {}", &one[..8])), "{}", listed.out);
     place.aura(&["replay", &two, "--verify"]).exits(0);
     place.aura(&["store", "check"]).exits(0);
+    let key = key_of(&place, &two);
+    let told = place.aura(&["effects", "check", &key, "--json"]).exits(0).json();
+    assert_eq!((&told["state"], &told["run_id"]), (&json!("done"), &json!(one)));
+    let free = "0".repeat(64);
+    let told = place.aura(&["effects", "check", &free, "--json"]).exits(0).json();
+    assert_eq!(told["state"], "free");
 }
 
 #[test]
