@@ -123,12 +123,8 @@ pub(crate) fn held_by(run: &Run) -> HeldKeys {
 /// The rows of the shared keys that a turn takes or lets go; `held` becomes what the run holds after it.
 pub(crate) fn changed(held: &mut HeldKeys, turn: &Turn) -> Vec<KeyRow> {
     let mut rows = Vec::new();
-    let row = |key, step: &StepPath, state| KeyRow {
-        key,
-        run: turn.run.id,
-        step: step.clone(),
-        state,
-    };
+    let row =
+        |key, step: &StepPath, state| KeyRow { key, run: turn.run.id, step: step.clone(), state };
     if !held.is_empty() {
         held.retain(|step, (key, reuse)| {
             let holds = turn.run.tasks.get(step).is_some_and(|task| task.spec.key == *key);
@@ -152,7 +148,8 @@ pub(crate) fn changed(held: &mut HeldKeys, turn: &Turn) -> Vec<KeyRow> {
 /// What became of the call of a step whose task is gone.
 fn end(turn: &Turn, step: &StepPath, reuse: Reuse) -> KeyState {
     let first = turn.run.events + 1 - turn.events.len() as u64;
-    let told = (first..).zip(&turn.events).find_map(|(seq, event)| Some((seq, output(event, step)?)));
+    let told =
+        (first..).zip(&turn.events).find_map(|(seq, event)| Some((seq, output(event, step)?)));
     let Some((seq, output)) = told else { return KeyState::Free };
     let at = turn.run.at;
     KeyState::Done { seq, output: output.clone(), at, until: at.plus(reuse.ttl_ms) }

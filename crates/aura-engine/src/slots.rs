@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_core::StepPath;
-use aura_core::id::RunId;
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{Store, StoreError};
 use aura_core::task::{Reuse, TaskSpec};

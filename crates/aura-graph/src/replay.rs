@@ -57,13 +57,7 @@ pub struct Difference {
 pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
     match cause {
         Cause::Continue => return Some(Input::Continue),
-        Cause::Granted => {
-            let called = |event: &&Event| {
-                matches!(event.body, EventBody::ToolCalled(_) | EventBody::ToolReused(_))
-            };
-            let steps = events.iter().filter(called).filter_map(|event| event.step.clone());
-            return Some(Input::Granted { steps: steps.collect() });
-        }
+        Cause::Granted => return Some(granted(events)),
         Cause::Events => {}
     }
     let first = events.first()?;
@@ -127,6 +121,14 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         },
         _ => return None,
     })
+}
+
+/// Slots or results were at hand for these steps.
+fn granted(events: &[Event]) -> Input {
+    let answered =
+        |event: &&Event| matches!(event.body, EventBody::ToolCalled(_) | EventBody::ToolReused(_));
+    let steps = events.iter().filter(answered).filter_map(|event| event.step.clone());
+    Input::Granted { steps: steps.collect() }
 }
 
 fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {

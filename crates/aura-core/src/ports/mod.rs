@@ -11,6 +11,6 @@ pub use blobs::{BlobError, Blobs};
 pub use clock::Clock;
 pub use secrets::Secrets;
 pub use store::{
-    Appended, Group, Health, Mark, Position, RunQuery, RunRow, RunStatus, Store, StoreError,
-    StoreInfo,
+    Appended, Group, Health, KeyRow, KeyState, Mark, Position, RunQuery, RunRow, RunStatus, Store,
+    StoreError, StoreInfo,
 };

@@ -31,14 +31,16 @@ fn short<'a>(names: impl IntoIterator<Item = &'a str>) -> Step {
 
 impl Work<'_, '_> {
     pub(super) fn take(&mut self, input: &Input) -> Step {
+        if let Input::Settle { key, outcome, .. } = input
+            && self.settled_so(*key, outcome)?
+        {
+            return Err(Stop::Nothing);
+        }
         match (input, &self.run.phase) {
             (Input::Start(_), Phase::New) => {}
             (Input::Start(_), _) => return Err(Stop::Nothing),
             // What came before is answered, also when the run has ended meanwhile.
             (Input::Signal { id, .. }, _) if self.run.signals.knows(id) => {
-                return Err(Stop::Nothing);
-            }
-            (Input::Settle { key, outcome, .. }, _) if self.settled_so(*key, outcome)? => {
                 return Err(Stop::Nothing);
             }
             (_, Phase::New) => {

@@ -177,7 +177,9 @@ impl Work<'_, '_> {
             key: match node.reuse {
                 None => key_hash(self.run.id.0.as_bytes(), step, call),
                 // The same call is the same effect, whichever step makes it.
-                Some(reuse) => key_hash(&scope_id(reuse.scope, &self.flow.name), &StepPath::root(), call),
+                Some(reuse) => {
+                    key_hash(&scope_id(reuse.scope, &self.flow.name), &StepPath::root(), call)
+                }
             },
             timeout_ms: node.timeout_ms.unwrap_or(limits::ATTEMPT_MS),
             retry: node.retry,

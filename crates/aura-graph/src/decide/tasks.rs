@@ -16,8 +16,8 @@ use aura_core::task::{Artifact, OnUnknown, TaskResult};
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::{Grant, Kept};
 use super::turn::{Step, Stop, Work};
+use super::{Grant, Kept};
 use crate::definition::Kind;
 use crate::retry;
 use crate::state::{Task, TaskPhase};

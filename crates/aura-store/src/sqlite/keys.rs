@@ -63,7 +63,12 @@ pub(super) fn read(conn: &Connection, key: Hash) -> Result<Option<KeyRow>, Store
             let output: Data = serde_json::from_slice(&output).map_err(|e| {
                 broken(Code::StoreCorrupt, format!("the result of key {key} is damaged: {e}"))
             })?;
-            KeyState::Done { seq: seq.cast_unsigned(), output, at: Millis(at), until: Millis(until) }
+            KeyState::Done {
+                seq: seq.cast_unsigned(),
+                output,
+                at: Millis(at),
+                until: Millis(until),
+            }
         }
         _ => KeyState::Held,
     };

@@ -411,7 +411,7 @@ pub fn info_counts(place: &dyn Place) {
     for number in 0..3 {
         let mut chain = Chain::new(number);
         let sent = vec![chain.commit(2, *b"x"), chain.commit(3, *b"y")];
-        let group = Group { commits: sent, rows: vec![chain.row()], blobs: Vec::new() };
+        let group = Group { commits: sent, rows: vec![chain.row()], ..Group::default() };
         store.append(&group).expect("append");
     }
     let info = store.info().expect("info");
@@ -427,7 +427,7 @@ pub fn a_sound_store_has_no_faults(place: &dyn Place) {
         let sent: Vec<_> = (0..300).map(|_| chain.commit(2, *b"x")).collect();
         let blob = Bytes::from(number.to_be_bytes().to_vec());
         let blobs = vec![(blob_address(salt, &blob).blob, blob)];
-        let group = Group { commits: sent, rows: vec![chain.row()], blobs };
+        let group = Group { commits: sent, rows: vec![chain.row()], blobs, ..Group::default() };
         handles.store.append(&group).expect("append");
     }
     let health = handles.store.check().expect("check");

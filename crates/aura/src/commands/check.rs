@@ -2,7 +2,7 @@
 
 use aura_core::Hash;
 use aura_core::error::{Code, Problem};
-use aura_core::ports::{Clock, KeyRow, KeyState};
+use aura_core::ports::{Clock, KeyRow, KeyState, Store};
 use serde_json::{Value, json};
 
 use crate::context::Context;

@@ -179,7 +179,8 @@ fn list(context: &Context, args: &List) -> Result<Exit, Problem> {
             omitted += 1;
             continue;
         }
-        let mut kept = Kept { doubtful: Vec::new(), others: VecDeque::new(), limit: room, omitted: 0 };
+        let mut kept =
+            Kept { doubtful: Vec::new(), others: VecDeque::new(), limit: room, omitted: 0 };
         each(store, row, &mut |entry| {
             if args.wants(&entry, now) {
                 kept.take(entry);

@@ -292,7 +292,8 @@ fn behind(
         return Ok(None);
     }
     let row = store.key(task.spec.key).map_err(|e| resolve::unreadable(&e))?;
-    let Some(row) = row.filter(|row| row.state == KeyState::Held && (row.run, &row.step) != (run, step))
+    let Some(row) =
+        row.filter(|row| row.state == KeyState::Held && (row.run, &row.step) != (run, step))
     else {
         return Ok(None);
     };

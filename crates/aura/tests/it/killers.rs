@@ -117,9 +117,8 @@ fn a_pure_call_during_which_the_process_dies_ten_times_parks() {
         let told = place.aura(&["events", &run, "--type", "effect", "--json"]);
         told.out.lines().filter(|line| line.contains("effect.unknown")).count()
     };
-    let started = |place: &Place| {
-        place.aura(&["events", &run, "--json"]).out.contains("step.started")
-    };
+    let started =
+        |place: &Place| place.aura(&["events", &run, "--json"]).out.contains("step.started");
     let mut process = place.start(&["run", "long.yaml", "--key", "k"]);
     until("the call", || started(&place));
     process.kill();

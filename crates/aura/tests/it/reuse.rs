@@ -99,9 +99,7 @@ fn a_call_in_doubt_keeps_every_other_run_from_making_it() {
     let key = key.split(' ').nth(3).expect("a key");
     let mut second = place.start(&started("2", &url, &allow));
     let run = id("order", "2");
-    until("waiting for the key", || {
-        place.aura(&["why", &run]).out.contains(&id("order", "1"))
-    });
+    until("waiting for the key", || place.aura(&["why", &run]).out.contains(&id("order", "1")));
     let output = json!({
         "status": 200, "headers": {}, "url": "http://shop.test/", "bytes": 0, "truncated": false,
         "json": { "head": "seen" },

@@ -1,7 +1,7 @@
 //! Calls that are not made, because the same call was made elsewhere.
 
-use aura_core::event::EventRef;
 use aura_core::effect::EffectClass;
+use aura_core::event::EventRef;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Input;
