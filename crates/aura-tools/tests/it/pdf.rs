@@ -107,12 +107,14 @@ async fn text_comes_by_page_with_lines_and_blanks() {
 }
 
 #[tokio::test]
-#[ignore = "TODO(maintainers): text of forms within a page, or of fonts with a table, is left out"]
 async fn fonts_with_tables_and_forms_are_read() {
-    let map = "/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n\
-               1 begincodespacerange <0000> <FFFF> endcodespacerange\n\
-               2 beginbfchar <0001> <0054> <0002> <00FC> endbfchar\n\
-               1 beginbfrange <0010> <0012> <0061> endbfrange\nendcmap end end";
+    // The frame that the format asks of such a table, with its name and its end.
+    let map = "/CIDInit /ProcSet findresource begin\n12 dict begin\nbegincmap\n\
+               /CMapName /Adobe-Identity-UCS def\n/CMapType 2 def\n\
+               1 begincodespacerange\n<0000> <FFFF>\nendcodespacerange\n\
+               2 beginbfchar\n<0001> <0054>\n<0002> <00FC>\nendbfchar\n\
+               1 beginbfrange\n<0010> <0012> <0061>\nendbfrange\n\
+               endcmap\nCMapName currentdict /CMap defineresource pop\nend\nend";
     let more = [
         stream("", map.as_bytes()),
         b"<< /Type /Font /Subtype /Type0 /Encoding /Identity-H /ToUnicode 4 0 R >>".to_vec(),
