@@ -48,7 +48,7 @@ impl Work<'_, '_> {
         }
     }
 
-    /// What an approval node asks.
+    /// What people are asked at an approval node.
     pub(super) fn asking(
         &mut self,
         step: &StepPath,

@@ -1,10 +1,8 @@
 //! Forking: the turn with which a run leaves another one, and where the outcomes of its effects come from.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use aura_core::commit::Cause;
-use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
 use aura_core::event::{EventBody, RunStarted, Settlement, Work as Opened};
 use aura_core::fork::{
@@ -19,9 +17,9 @@ use aura_core::path::StepPath;
 use super::begin::key_hash;
 use super::turn::{Step, Stop, Work};
 use super::{Reuse, Taken};
-use crate::definition::{Approval, Body, Kind};
+use crate::definition::Kind;
 use crate::replay::input_of;
-use crate::state::{Inside, Phase, Scope, Status, Task, TaskPhase};
+use crate::state::{Inside, Phase, Scope, Status, Task};
 
 /// What becomes of an effect that is ready to start.
 pub(super) enum Source {
@@ -76,13 +74,8 @@ impl Work<'_, '_> {
         })?;
         self.ask_anew()?;
         for open in open.iter().filter(|open| open.again) {
-            match self.run.tasks.get(&open.step).cloned() {
-                Some(task) if task.spec.class == EffectClass::Pure => {
-                    self.open.push(open.step.clone());
-                }
-                Some(task) if task.phase == TaskPhase::Ready => self.try_intent(&open.step, 1)?,
-                _ => {}
-            }
+            // What was approved for the parent is asked again.
+            self.release(&open.step)?;
         }
         // The flow may have nodes that the parent's had not.
         if !self.run.closed() {
@@ -147,18 +140,11 @@ impl Work<'_, '_> {
                 return Err(refuse(what, format!("aura show {}", forked.parent)));
             }
         }
-        let about = forked.then.iter().filter_map(|event| event.step.as_ref()).collect::<Vec<_>>();
-        self.places(&StepPath::root(), &self.run.root, (forked, &about))
+        self.places(&StepPath::root(), &self.run.root)
     }
 
-    /// Every step in work needs its node in the fork's flow, and every call that was approved for the parent must be
-    /// over: a fork has no approvals but its own.
-    fn places(
-        &self,
-        body: &StepPath,
-        scope: &Scope,
-        (forked, about): (&RunForked, &[&StepPath]),
-    ) -> Step {
+    /// Every step in work needs its node in the fork's flow.
+    fn places(&self, body: &StepPath, scope: &Scope) -> Step {
         if scope.nodes.is_empty() {
             return Ok(());
         }
@@ -176,14 +162,11 @@ impl Work<'_, '_> {
             }
             if let Inside::Bodies(bodies) = &node.inside {
                 for (key, inner) in &bodies.running {
-                    self.places(&step.body(key), inner, (forked, about))?;
+                    self.places(&step.body(key), inner)?;
                 }
             }
         }
-        match def {
-            Some(def) => approvals_used(body, scope, &def, about),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether a node of this kind can go on with what a step has opened.
@@ -241,11 +224,8 @@ impl Work<'_, '_> {
         for step in open {
             let (list, place) = self.node_def(&step)?;
             let node = &list.nodes[place];
-            let Kind::Approval(approval) = &node.kind else {
-                // A call that is held back because it is not the one that was approved.
-                self.release(&step)?;
-                continue;
-            };
+            // A call that is held back begins anew beside the others, and is asked about then.
+            let Kind::Approval(approval) = &node.kind else { continue };
             let context = self.context(&step.parent().unwrap_or_else(StepPath::root));
             match self.asking(&step, &list, (node, approval), &context)? {
                 Ok(request) => self.emit(&step, EventBody::ApprovalRequested(request))?,
@@ -314,24 +294,4 @@ impl Work<'_, '_> {
         self.after_step(step);
         Ok(())
     }
-}
-
-fn approvals_used(body: &StepPath, scope: &Scope, def: &Arc<Body>, about: &[&StepPath]) -> Step {
-    for node in &def.nodes {
-        let Kind::Approval(Approval { of: Some(of), .. }) = &node.kind else { continue };
-        let asked = scope.nodes.get(&node.id);
-        let Some(asked) = asked.filter(|asked| asked.status == Status::Completed) else { continue };
-        let target = &def.nodes[*of].id;
-        let over = scope.nodes.get(target).is_some_and(|state| {
-            state.settled() || about.contains(&&body.node(target, state.visit))
-        });
-        if !over {
-            let step = body.node(&node.id, asked.visit);
-            let what = format!(
-                "'{step}' was granted to the parent for '{target}', which the fork has yet to do"
-            );
-            return Err(refuse(what, format!("fork where it was asked: --at {step}")));
-        }
-    }
-    Ok(())
 }

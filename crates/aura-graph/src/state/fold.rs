@@ -284,7 +284,7 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
 }
 
 /// An attempt begins, or told that it is alive: the next sign of life is due.
-fn expect_heartbeat(run: &mut Run, step: &StepPath) -> Option<()> {
+pub(super) fn expect_heartbeat(run: &mut Run, step: &StepPath) -> Option<()> {
     if let Some(span) = run.tasks.get(step)?.spec.heartbeat_ms {
         run.timers.set(step.clone(), Purpose::Heartbeat, run.at.plus(span));
     }
@@ -318,7 +318,7 @@ fn doubted(task: &mut Task, data: &EffectUnknown, waits: bool) {
 }
 
 /// Neither the end of an attempt nor the start of the next is awaited any more.
-fn stop_attempts(run: &mut Run, step: &StepPath) {
+pub(super) fn stop_attempts(run: &mut Run, step: &StepPath) {
     for purpose in [Purpose::Attempt, Purpose::Heartbeat, Purpose::Retry] {
         run.timers.clear(step, purpose);
     }

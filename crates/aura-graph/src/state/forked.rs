@@ -93,11 +93,12 @@ fn reopen(run: &mut Run, data: &RunForked) -> Option<()> {
         task.error = None;
         task.withheld = None;
         task.live = false;
-        for purpose in [Purpose::Attempt, Purpose::Retry] {
-            run.timers.clear(&open.step, purpose);
-        }
+        task.details = None;
+        task.cleared.clear();
+        super::fold::stop_attempts(run, &open.step);
         if pure {
             run.timers.set(open.step.clone(), Purpose::Attempt, timeout);
+            super::fold::expect_heartbeat(run, &open.step)?;
         }
     }
     Some(())

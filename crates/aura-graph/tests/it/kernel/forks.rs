@@ -236,7 +236,7 @@ fn a_fork_that_shares_nothing_starts_anew_with_its_own_input() {
 }
 
 #[test]
-fn an_approval_is_asked_for_again_and_what_was_granted_to_the_parent_passes_nothing() {
+fn what_was_granted_to_the_parent_is_asked_for_again() {
     let source = "
 flow: asks
 nodes:
@@ -265,10 +265,14 @@ nodes:
     assert_ne!(again, asked_first, "it is about a call of the fork");
     insta::assert_snapshot!(bench.history());
     verified(&bench, &parent, 1);
-    let bench = unborn(&parent, 2, source);
-    let refused = bench.refused(&Input::Fork(Box::new(asked(&parent, 2, source))));
-    assert_eq!(refused.code, Code::CannotFork);
-    assert_eq!(refused.next.as_deref(), Some("fork where it was asked: --at may"));
+    // The call is reached under an approval of the parent: it is held back, and asked about.
+    let mut bench = unborn(&parent, 2, source);
+    let mut live = asked(&parent, 2, source);
+    live.effects = ForkEffects::Live;
+    bench.give(Input::Fork(Box::new(live)));
+    assert!(bench.run.approvals.contains_key(&StepPath::from("b")));
+    assert_eq!(bench.run.tasks[&StepPath::from("b")].phase, TaskPhase::Held);
+    verified(&bench, &parent, 2);
 }
 
 #[test]
