@@ -124,6 +124,8 @@ limits! {
     FORK_CHANGES: usize = 64, "values that a fork changes";
     /// Calls that a function may make in one step.
     JOURNAL_CALLS: u64 = 10_000, "calls of a function in one step";
+    /// Effects that people settled and that a run remembers, so that the same answer may come twice.
+    SETTLED: usize = 1_000, "settled effects remembered by a run";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.
@@ -138,6 +140,12 @@ limits! {
     LATE_OUTCOME_MS: u64 = 30_000, "milliseconds a late outcome is awaited";
     /// Milliseconds within which a call that is idempotent by its key is sent again (23 hours).
     KEY_TTL_MS: u64 = 82_800_000, "milliseconds within which a keyed call is re-sent";
+    /// Milliseconds for which a result is given to the same call elsewhere, unless the node says otherwise (24 hours).
+    REUSE_MS: u64 = 86_400_000, "milliseconds for which a result is reused";
+    /// The longest such time (30 days).
+    REUSE_MAX_MS: u64 = 2_592_000_000, "longest time for which a result is reused";
+    /// Keys whose time is over that one group of commits sweeps out.
+    KEYS_SWEPT: u32 = 64, "outlived keys swept out by one group";
     /// Milliseconds of any duration (10 years).
     DURATION_MAX_MS: u64 = 315_360_000_000, "milliseconds of any duration";
     /// Bytes of one line on the owner's socket.

@@ -61,7 +61,7 @@ pub struct TaskSpec {
     /// Hash of tool, definition and arguments: the same call has the same hash.
     #[n(5)]
     pub call: Hash,
-    /// Idempotency key, the same on every attempt: hash of run, step path and call.
+    /// Idempotency key, the same on every attempt: hash of run, step path and call, or of a wider scope and the call.
     #[n(6)]
     pub key: Hash,
     /// Milliseconds that an attempt may take.
@@ -87,6 +87,34 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(12)]
     pub probe: Option<Box<ProbeSpec>>,
+    /// That its result is kept for the same call elsewhere; absent where the key is that of this step alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(13)]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// That the result of a call is kept, and given to the same call instead of making it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Idempotency {
+    /// Where the same call has the same key.
+    #[n(0)]
+    pub scope: Scope,
+    /// Milliseconds from its end for which a result may be given again.
+    #[n(1)]
+    pub ttl_ms: u64,
+}
+
+/// Where the same call has the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum Scope {
+    /// In every run of the flow of this name.
+    #[n(0)]
+    Flow,
+    /// In every run of the tenant.
+    #[n(1)]
+    Tenant,
 }
 
 /// A call that only looks whether an effect in doubt happened: a task of its own when it is asked.
@@ -136,6 +164,7 @@ impl ProbeSpec {
             key_ttl_ms: None,
             heartbeat_ms: None,
             probe: None,
+            idempotency: None,
         }
     }
 }

@@ -95,9 +95,7 @@ fn write(store: &dyn Store, units: &Receiver<Unit>, shard: &Sender<Message>) {
                 bytes += unit.group.commits.iter().map(|c| c.payload.len()).sum::<usize>();
                 bytes += unit.group.blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>();
                 numbers.push((unit.number, unit.generation));
-                group.commits.extend(unit.group.commits);
-                group.rows.extend(unit.group.rows);
-                group.blobs.extend(unit.group.blobs);
+                group.extend(unit.group);
             }
             let room = group.commits.len() < limits::GROUP_COMMITS && bytes < limits::GROUP_BYTES;
             next = if room { units.try_recv().ok() } else { None };

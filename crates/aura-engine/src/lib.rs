@@ -11,6 +11,7 @@ mod engine;
 mod fork;
 mod history;
 mod journal;
+mod keys;
 mod message;
 mod perform;
 mod recovery;

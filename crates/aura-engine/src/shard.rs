@@ -27,6 +27,7 @@ use crate::commit::{Committer, Unit};
 use crate::fork::recording_for;
 use crate::history::{load_flow, open_history, store_problem};
 use crate::journal::{Journals, Told};
+use crate::keys::Keys;
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
 use crate::slots::Slots;
@@ -61,6 +62,7 @@ pub struct Shard {
     pub(crate) salt: Hash,
     pub(crate) streams: BTreeMap<RunId, Stream>,
     pub(crate) slots: Slots,
+    pub(crate) keys: Keys,
     pub(crate) pending: Pending,
     pub(crate) performs: BTreeSet<RunId>,
     pub(crate) again: VecDeque<RunId>,
@@ -160,6 +162,7 @@ impl Shard {
         Ok(Self {
             salt,
             slots: Slots::new(ports.slots),
+            keys: Keys::default(),
             ports,
             streams: BTreeMap::new(),
             pending: Pending::default(),
@@ -542,6 +545,11 @@ impl Shard {
         }
     }
 
+    /// The number of the unit in the making.
+    pub(crate) fn next_unit(&self) -> u64 {
+        self.number + 1
+    }
+
     fn hand_over(&mut self, now: Millis) {
         if self.pending.group.commits.is_empty() {
             return;
@@ -571,6 +579,7 @@ impl Shard {
                 self.pause_ms = FIRST_PAUSE_MS;
                 self.stalled = None;
                 self.told = true;
+                self.keys.durable(number);
                 let released = self.undurable.pop_front().map(|(_, r)| r).unwrap_or_default();
                 for released in released {
                     self.let_go(released);
@@ -626,6 +635,9 @@ impl Shard {
         let problem = store_problem(error);
         self.generation += 1;
         self.stored.clear();
+        for (run, step) in self.keys.begin_anew() {
+            self.slots.wait(run, step);
+        }
         (self.undurable_commits, self.undurable_bytes) = (0, 0);
         let lost: Vec<Released> =
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_core::StepPath;
+use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::Store;
-use aura_core::task::TaskSpec;
+use aura_core::ports::{Store, StoreError};
+use aura_core::task::{Idempotency, TaskSpec};
+use aura_core::time::Millis;
 use aura_graph::decide::{Gate, Grant, Reuse, Taken};
 use aura_graph::state::Shared;
 
 use crate::fork::Recording;
+use crate::keys::{Keys, Standing};
 
 /// Slots in use, and steps that wait, first come first served.
 #[derive(Debug)]
@@ -96,6 +99,14 @@ pub(crate) struct TurnGate<'a> {
     pub(crate) performs: bool,
     /// Whether the steps asked about have just come to the head of the queue.
     pub(crate) first: bool,
+    /// Keys that several runs share, where they are stored, and the time.
+    pub(crate) keys: (&'a Keys, &'a dyn Store, Millis),
+    /// Keys that this turn takes.
+    pub(crate) taken: BTreeSet<Hash>,
+    /// Steps that wait for a key.
+    pub(crate) behind: Vec<(Hash, StepPath)>,
+    /// Why the store could not say where a key stands.
+    pub(crate) trouble: Option<StoreError>,
     pub(crate) granted: Vec<StepPath>,
     pub(crate) refused: Vec<StepPath>,
     /// For a fork that reuses outcomes: where they are.
@@ -113,7 +124,7 @@ pub(crate) struct Recorded<'a> {
 }
 
 impl Gate for TurnGate<'_> {
-    fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
+    fn grant(&mut self, step: &StepPath, spec: &TaskSpec) -> Grant {
         // A probe looks only when this process is through with the call that it looks for: what it does not find
         // must not come after it. The end of that call asks again.
         if step.is_body()
@@ -121,9 +132,19 @@ impl Gate for TurnGate<'_> {
         {
             return Grant::Wait;
         }
+        if let Some(idempotency) = spec.idempotency.filter(|_| self.performs) {
+            match self.standing(step, (spec.key, idempotency)) {
+                Standing::Free => {}
+                Standing::Held => return Grant::Wait,
+                Standing::Done(kept) => return Grant::Reuse(kept),
+            }
+        }
         let turn = self.first || self.slots.waiting.is_empty();
         if self.performs && turn && self.slots.has_room(self.granted.len()) {
             self.granted.push(step.clone());
+            if spec.idempotency.is_some() {
+                self.taken.insert(spec.key);
+            }
             return Grant::Go;
         }
         self.refused.push(step.clone());
@@ -142,5 +163,28 @@ impl Gate for TurnGate<'_> {
             taken.insert(from.seq);
         }
         answer
+    }
+}
+
+impl TurnGate<'_> {
+    /// Where a key that several runs share stands; who must wait for it is noted.
+    fn standing(&mut self, step: &StepPath, (key, idempotency): (Hash, Idempotency)) -> Standing {
+        let (keys, store, now) = self.keys;
+        let standing = if self.taken.contains(&key) {
+            Ok(Standing::Held)
+        } else {
+            keys.look(store, (self.run, step, now), (key, idempotency))
+        };
+        match standing {
+            Ok(Standing::Held) => {
+                self.behind.push((key, step.clone()));
+                Standing::Held
+            }
+            Ok(other) => other,
+            Err(error) => {
+                self.trouble = Some(error);
+                Standing::Held
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use aura_graph::{Flow, Run};
 use serde_json::Value;
 
 use crate::fork::Recording;
+use crate::keys::{HeldKeys, held_by};
 use crate::message::Reply;
 use crate::snapshots::Due;
 
@@ -22,6 +23,8 @@ pub(crate) struct Stream {
     pub(crate) flow: Arc<Flow>,
     /// Where the run stands as its row says it; a row is written only when that changes.
     pub(crate) told: Option<(RunStatus, Mark, usize)>,
+    /// Keys shared with other runs that its tasks hold.
+    pub(crate) keys: HeldKeys,
     /// Commits that are not durable yet.
     pub(crate) undurable: usize,
     /// When its next snapshot is due.
@@ -59,11 +62,13 @@ pub(crate) struct Blocked {
 
 impl Stream {
     pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
+        let keys = held_by(&run);
         Self {
             run,
             head,
             flow,
             told: None,
+            keys,
             undurable: 0,
             snapshot: Due::default(),
             timer: None,
@@ -71,6 +76,13 @@ impl Stream {
             blocked: None,
             queue: VecDeque::new(),
         }
+    }
+
+    /// Takes out the shared keys that it holds, before it takes in what an input led to.
+    pub(crate) fn held_keys(&mut self, input: &Input) -> HeldKeys {
+        let held = std::mem::take(&mut self.keys);
+        // What stands in memory under the id of a fork that begins is its parent's, and so are the keys.
+        if matches!(input, Input::Fork(_)) { HeldKeys::default() } else { held }
     }
 
     /// The row of the run, if it says more than the one before. `unsettled` says that the turn may have changed how

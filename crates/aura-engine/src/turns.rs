@@ -10,9 +10,11 @@ use aura_core::data::BlobRef;
 use aura_core::effect::EffectClass;
 use aura_core::error::Code;
 use aura_core::event::EventBody;
+use aura_core::hash::Hash;
 use aura_core::id::{RunId, TenantId};
 use aura_core::input::Input;
 use aura_core::limits;
+use aura_core::ports::KeyRow;
 use aura_core::task::Task;
 use aura_core::time::Millis;
 use aura_graph::Run;
@@ -20,6 +22,7 @@ use aura_graph::decide::{Decision, Turn, World, decide};
 use serde_json::Value;
 
 use crate::cache::Pinned;
+use crate::keys::changed;
 use crate::message::Accepted;
 use crate::shard::{Released, Shard, busy};
 use crate::slots::{Recorded, TurnGate};
@@ -112,6 +115,10 @@ impl Shard {
             slots: &self.slots,
             performs: self.performs.contains(&run),
             first: matches!(job.input, Input::Granted { .. }),
+            keys: (&self.keys, &*self.ports.store, now),
+            taken: BTreeSet::new(),
+            behind: Vec::new(),
+            trouble: None,
             granted: Vec::new(),
             refused: Vec::new(),
             recorded: stream.recording.as_deref().map(|recording| Recorded {
@@ -126,15 +133,21 @@ impl Shard {
         let decision = catch_unwind(AssertUnwindSafe(|| {
             decide(&stream.run, &stream.flow, &job.input, &mut world)
         }));
-        let refused = gate.refused;
+        let TurnGate { refused, behind, trouble, .. } = gate;
+        if let Some(error) = trouble {
+            tracing::warn!(%run, %error, "a shared key can't be looked up now; trying again");
+            return self.keep_for_later(run, job, now);
+        }
         match decision {
             Ok(Decision::Turn(turn)) => {
                 self.wait_for_slots(run, refused);
                 self.apply(run, *turn, job);
+                self.wait_for_keys(run, behind);
             }
             Ok(Decision::Nothing) => {
                 self.wait_for_slots(run, refused);
                 self.forget_unborn(run, forks);
+                self.wait_for_keys(run, behind);
                 if let Some(reply) = job.reply {
                     self.reply_when_durable(run, reply);
                 }
@@ -171,11 +184,29 @@ impl Shard {
         }
     }
 
-    fn wait_for_slots(&mut self, run: RunId, steps: Vec<aura_core::StepPath>) {
+    fn wait_for_slots(&mut self, run: RunId, steps: Vec<StepPath>) {
         if self.performs.contains(&run) {
             for step in steps {
                 self.slots.wait(run, step);
             }
+        }
+    }
+
+    fn wait_for_keys(&mut self, run: RunId, steps: Vec<(Hash, StepPath)>) {
+        for (key, step) in steps {
+            if !self.keys.wait(key, run, step.clone()) {
+                self.slots.wait(run, step);
+            }
+        }
+    }
+
+    /// Keys shared with other runs that a turn takes or lets go.
+    fn note_keys(&mut self, rows: Vec<KeyRow>) {
+        for row in rows {
+            for (run, step) in self.keys.note(self.next_unit(), &row) {
+                self.slots.wait(run, step);
+            }
+            self.pending.group.keys.push(row);
         }
     }
 
@@ -201,6 +232,7 @@ impl Shard {
     /// Takes a turn into memory and into the group in the making.
     fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
+        let (keys, held) = changed(stream.held_keys(&job.input), &turn);
         let Turn { events, cause, more, run: state, open, blobs } = turn;
         let header = Header {
             tenant: TenantId::LOCAL,
@@ -230,6 +262,7 @@ impl Shard {
         };
         stream.head = commit.hash;
         stream.run = state;
+        stream.keys = held;
         stream.undurable += 1;
         let snapshot = stream.snapshot.count(commit.payload.len(), &stream.run, stream.head);
         if more {
@@ -253,6 +286,7 @@ impl Shard {
         if unsettled {
             self.abandon_dropped(run);
         }
+        self.note_keys(keys);
         let told = self.answered(run);
         let tasks = self.open_tasks(run, &open);
         self.pending.released.push(Released {
@@ -267,7 +301,7 @@ impl Shard {
         });
     }
 
-    fn open_tasks(&mut self, run: RunId, open: &[aura_core::StepPath]) -> Vec<Task> {
+    fn open_tasks(&mut self, run: RunId, open: &[StepPath]) -> Vec<Task> {
         let Some(stream) = self.streams.get(&run) else { return Vec::new() };
         let performs = self.performs.contains(&run);
         let Some(started) = stream.run.started.as_ref().filter(|_| performs) else {
@@ -299,7 +333,7 @@ impl Shard {
     /// its outcome still settles the ledger.
     fn abandon_dropped(&mut self, run: RunId) {
         let Some(stream) = self.streams.get(&run) else { return };
-        let from = (run, aura_core::StepPath::root());
+        let from = (run, StepPath::root());
         let dropped: Vec<_> = self
             .in_flight
             .range(from..)

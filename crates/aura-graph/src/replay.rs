@@ -224,7 +224,11 @@ impl Recorded {
 
 impl Gate for Recorded {
     fn grant(&mut self, step: &StepPath, _spec: &TaskSpec) -> Grant {
-        if self.called.contains(step) { Grant::Go } else { Grant::Wait }
+        match self.reused.get(step) {
+            Some(Reuse::Take(taken)) => Grant::Reuse(taken.clone()),
+            _ if self.called.contains(step) => Grant::Go,
+            _ => Grant::Wait,
+        }
     }
 
     fn reuse(&mut self, step: &StepPath, _spec: &TaskSpec) -> Reuse {

@@ -17,8 +17,8 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
 use aura_core::ports::{
-    Appended, Compacted, Compaction, Ended, Group, Health, Mark, Position, Retention, RunQuery,
-    RunRow, Snapshot, Store, StoreError, StoreInfo,
+    Appended, Compacted, Compaction, Ended, Group, Health, KeyRow, KeyState, Mark, Position,
+    Retention, RunQuery, RunRow, Snapshot, Store, StoreError, StoreInfo,
 };
 use aura_core::time::Millis;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ const DEFAULT_ROWS: usize = 1_000;
 const ROW_BYTES: u64 = 98;
 
 /// Everything that outlives a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
     /// What the addresses of blobs are salted with.
     pub salt: Hash,
@@ -52,6 +52,8 @@ pub struct Disk {
     pub snapshots: BTreeMap<RunId, Snapshot>,
     /// Blobs of the table that nothing names, and since when that is known.
     pub orphans: BTreeMap<Hash, Millis>,
+    /// Where keys stand that several runs share.
+    pub keys: BTreeMap<Hash, KeyRow>,
     /// Blobs of the store's own table, plain.
     pub table: BTreeMap<Hash, Bytes>,
     /// Blobs beside the store, plain.
@@ -71,6 +73,7 @@ impl Default for Disk {
             rows: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            keys: BTreeMap::new(),
             table: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -228,6 +231,12 @@ impl Disk {
             self.orphans.remove(address);
             self.table.insert(*address, bytes.clone());
         }
+        for row in &group.keys {
+            match row.state {
+                KeyState::Free => drop(self.keys.remove(&row.key)),
+                _ => drop(self.keys.insert(row.key, row.clone())),
+            }
+        }
     }
 
     /// The runs that a compaction removes.
@@ -383,6 +392,10 @@ impl Store for ModelStore {
 
     fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError> {
         Ok(self.usable()?.disk.snapshots.get(&run).cloned())
+    }
+
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
+        Ok(self.usable()?.disk.keys.get(&key).cloned())
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

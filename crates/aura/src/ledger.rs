@@ -12,14 +12,16 @@ use aura_core::fork::{Origin, Reopened, Withheld};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
+use aura_core::task::Scope;
 use aura_core::time::Millis;
 use serde::Serialize;
 
 use crate::output::Tone;
 
 /// Where an effect stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Status {
     /// It waits for its next try.
     Retrying,
@@ -29,6 +31,8 @@ pub(crate) enum Status {
     Probing,
     /// It happened.
     Succeeded,
+    /// It was not called: an outcome was at hand.
+    Reused,
     /// It certainly did not happen, or its class makes doubt harmless.
     Failed,
     /// It is not known; the run goes on without knowing, or asks again by itself.
@@ -47,6 +51,7 @@ impl Status {
             Self::Intended => "intended",
             Self::Probing => "probing",
             Self::Succeeded => "succeeded",
+            Self::Reused => "reused",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::InDoubt => "in doubt",
@@ -57,7 +62,7 @@ impl Status {
     /// Its tone.
     pub(crate) fn tone(self) -> Tone {
         match self {
-            Self::Succeeded => Tone::Good,
+            Self::Succeeded | Self::Reused => Tone::Good,
             Self::Failed => Tone::Bad,
             Self::Retrying | Self::Probing | Self::Unknown | Self::InDoubt => Tone::Warn,
             Self::Intended => Tone::Busy,
@@ -92,6 +97,8 @@ pub(crate) struct Entry {
     pub(crate) key: Hash,
     /// Hash of the call.
     pub(crate) call: Hash,
+    /// Where the same call has the same key; nothing where the key is that of its step alone.
+    pub(crate) scope: Option<Scope>,
     /// Attempts whose intent is recorded.
     pub(crate) attempts: u32,
     /// Where it stands.
@@ -106,9 +113,9 @@ pub(crate) struct Entry {
     pub(crate) doubt: Option<Doubt>,
     /// Why its last attempt failed or is in doubt.
     pub(crate) error: Option<Failure>,
-    /// Whether a fork took its outcome from its parent or a file instead of calling.
+    /// Whether its outcome was taken from elsewhere instead of calling: from another run, or from a file.
     pub(crate) reused: bool,
-    /// The parent's event that tells the outcome which was taken.
+    /// The event of another run that tells the outcome which was taken.
     pub(crate) from: Option<Origin>,
     /// Why a fork did not call, and had no outcome.
     pub(crate) withheld: Option<Withheld>,
@@ -116,6 +123,25 @@ pub(crate) struct Entry {
     pub(crate) started: Millis,
     /// When something last happened to it.
     pub(crate) updated: Millis,
+}
+
+/// How often a call whose key several runs share was spared, and how often it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct Cache {
+    /// Its result was at hand.
+    pub(crate) hits: u64,
+    /// It had to be called.
+    pub(crate) misses: u64,
+}
+
+impl Cache {
+    /// Counts an entry, if its key is shared.
+    pub(crate) fn take(&mut self, entry: &Entry) {
+        if entry.scope.is_some() {
+            let count = if entry.reused { &mut self.hits } else { &mut self.misses };
+            *count += 1;
+        }
+    }
 }
 
 /// The effects of a run that are not settled yet.
@@ -155,11 +181,11 @@ impl Ledger {
                     && spec.class != EffectClass::Pure
                 {
                     let call = (spec.tool.as_str(), spec.class, spec.call, spec.key);
-                    self.enter(at, step, call);
+                    self.enter(at, step, call, spec.idempotency.map(|i| i.scope));
                 }
             }
             EventBody::CompensationStarted(data) if data.class != EffectClass::Pure => {
-                self.enter(at, step, (&data.tool, data.class, data.call, data.key));
+                self.enter(at, step, (&data.tool, data.class, data.call, data.key), None);
             }
             EventBody::StepCompensated(_) => self.close(&step.compensation(), done),
             EventBody::StepCompleted(_)
@@ -178,6 +204,7 @@ impl Ledger {
         at: Millis,
         step: &StepPath,
         (tool, class, call, key): (&str, EffectClass, Hash, Hash),
+        scope: Option<Scope>,
     ) {
         let entry = Entry {
             run_id: self.run,
@@ -186,6 +213,7 @@ impl Ledger {
             class,
             key,
             call,
+            scope,
             attempts: 0,
             status: Status::Intended,
             probes: 0,
@@ -244,7 +272,7 @@ impl Ledger {
 }
 
 impl Entry {
-    /// Whether there is anything to tell of it.
+    /// Whether there is anything to tell of it: a step that never got its turn has no effect.
     fn counts(&self) -> bool {
         self.attempts > 0 || self.reused || self.withheld.is_some()
     }
@@ -283,9 +311,12 @@ impl Entry {
                 self.becomes(&data.outcome);
             }
             EventBody::EffectReused(data) => {
-                self.reused = true;
+                (self.started, self.reused) = (at, true);
                 self.from = data.from;
                 self.becomes(&data.outcome);
+                if self.status == Status::Succeeded {
+                    self.status = Status::Reused;
+                }
             }
             EventBody::EffectWithheld(data) => {
                 self.withheld = Some(data.why);

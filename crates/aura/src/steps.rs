@@ -7,6 +7,7 @@ use aura_core::data::Data;
 use aura_core::event::{
     ArtifactCreated, Event, EventBody, Output as Made, Settlement, StepFailed, Work,
 };
+use aura_core::fork::Origin;
 use aura_core::path::StepPath;
 use aura_core::saga::CompensationFailed;
 use aura_core::time::{Millis, Span};
@@ -38,6 +39,8 @@ pub(crate) struct Step {
     started: Millis,
     ended: Option<Millis>,
     output: Option<Data>,
+    /// Where its result was taken from instead of calling.
+    reused: Option<Origin>,
     error: Option<aura_core::Failure>,
     children: Vec<usize>,
 }
@@ -150,6 +153,7 @@ impl Steps {
             started: at,
             ended: None,
             output: None,
+            reused: None,
             error: None,
             children: Vec::new(),
         };
@@ -169,7 +173,7 @@ impl Steps {
                 "path": step.path, "what": step.what, "class": step.class, "status": step.status,
                 "attempts": step.attempts, "started": step.started, "ended": step.ended,
                 "duration_ms": step.ended.map(|ended| ended.since(step.started)),
-                "output": step.output, "error": step.error,
+                "output": step.output, "reused": step.reused, "error": step.error,
             })
         });
         Value::Array(steps.collect())
@@ -252,7 +256,11 @@ impl Step {
                 self.error.clone_from(&data.error);
             }
             EventBody::EffectWithheld(_) => self.status = "in doubt",
-            EventBody::EffectReused(data) => self.told(&data.outcome),
+            EventBody::EffectReused(data) => {
+                self.attempts = 0;
+                self.reused = data.from;
+                self.told(&data.outcome);
+            }
             EventBody::ProbeStarted(_) => self.status = "probing",
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
@@ -317,6 +325,9 @@ impl Step {
         }
         if self.attempts > 1 {
             line.push_str(&out.paint(Tone::Warn, format_args!("  {} attempts", self.attempts)));
+        }
+        if self.reused.is_some() {
+            line.push_str(&out.paint(Tone::Good, "  reused"));
         }
         if self.ended.is_none() {
             line.push_str(&out.paint(tone, format_args!("  {}", self.status)));

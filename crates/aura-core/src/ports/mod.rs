@@ -13,6 +13,6 @@ pub use clock::Clock;
 pub use compaction::{Compacted, Compaction, Ended, Retention};
 pub use secrets::Secrets;
 pub use store::{
-    Appended, Group, Health, Mark, Position, RunQuery, RunRow, RunStatus, Snapshot, Store,
-    StoreError, StoreInfo,
+    Appended, Group, Health, KeyRow, KeyState, Mark, Position, RunQuery, RunRow, RunStatus,
+    Snapshot, Store, StoreError, StoreInfo,
 };

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::compaction::{Compacted, Compaction};
 use crate::commit::StoredCommit;
+use crate::data::Data;
 use crate::error::Code;
 use crate::fork::ForkPoint;
 use crate::hash::Hash;
 use crate::id::RunId;
+use crate::path::StepPath;
 use crate::time::Millis;
 
 /// A place in the log of a store; opaque, ascending.
@@ -63,6 +65,54 @@ pub struct Group {
     pub rows: Vec<RunRow>,
     /// Blobs that they name, by address, of at most [`crate::limits::BLOB_TABLE_BYTES`] bytes; plain bytes.
     pub blobs: Vec<(Hash, Bytes)>,
+    /// Where keys that several runs share stand after it; the last row of a key counts.
+    pub keys: Vec<KeyRow>,
+}
+
+impl Group {
+    /// Takes in what comes after it.
+    pub fn extend(&mut self, next: Self) {
+        let Self { commits, rows, blobs, keys } = next;
+        self.commits.extend(commits);
+        self.rows.extend(rows);
+        self.blobs.extend(blobs);
+        self.keys.extend(keys);
+    }
+}
+
+/// Where a key stands that the same call has in several runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyRow {
+    /// The key.
+    pub key: Hash,
+    /// The run whose call it is, or was last.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepPath,
+    /// Where it stands.
+    pub state: KeyState,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyState {
+    /// The call is under way, or in doubt: nobody else may make it.
+    Held,
+    /// The call succeeded.
+    Done {
+        /// The number of the event that told so.
+        seq: u64,
+        /// The output.
+        output: Data,
+        /// Whether it was cut to its limit.
+        truncated: bool,
+        /// When.
+        at: Millis,
+        /// From when on it counts no more, and may be swept out.
+        until: Millis,
+    },
+    /// Nobody holds it, and nothing came of it. A store keeps no such row.
+    Free,
 }
 
 /// What an append did.
@@ -286,6 +336,8 @@ pub trait Store: Send + Sync {
 
     /// The snapshot of a run, if one is kept and can be read.
     fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError>;
+    /// Where a key stands that several runs share; `None` where it is free. A row whose time is over may be gone.
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError>;
 
     /// What the store tells about itself.
     fn info(&self) -> Result<StoreInfo, StoreError>;

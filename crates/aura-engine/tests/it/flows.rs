@@ -10,6 +10,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("stopping", STOPPING),
     ("saga", SAGA),
     ("probing", PROBING),
+    ("sharing", SHARING),
+    ("sharing again", SHARING_AGAIN),
 ];
 
 const EFFECTS: &str = r#"
@@ -245,4 +247,51 @@ nodes:
     on_unknown: probe
     probe: *looks
 output: { items: $steps.items.output, lost: $steps.lost.output, used_up: $steps.used_up.output }
+"#;
+
+const SHARING: &str = r"
+flow: sharing
+nodes:
+  - id: items
+    map:
+      items: [1, 2, 1, 2, 1]
+      as: n
+      do:
+        - id: pay
+          tool: sim.irreversible
+          with: { shared: $n }
+          idempotency: { scope: tenant }
+  - id: look
+    tool: sim.read
+    with: { shared: look }
+    idempotency: { scope: tenant }
+output: { items: $steps.items.output, look: $steps.look.output }
+";
+
+const SHARING_AGAIN: &str = r#"
+flow: sharing_again
+nodes:
+  - id: pay
+    tool: sim.irreversible
+    with: { shared: 1 }
+    idempotency: { scope: tenant }
+  - id: sides
+    after: []
+    map:
+      items: [2, 3]
+      as: n
+      do:
+        - id: pay
+          tool: sim.irreversible
+          with: { shared: $n }
+          effect: reconcilable
+          probe:
+            tool: sim.look
+            with: { key: $effect.key }
+            done: "{{ probe.output.found }}"
+            not_done: "{{ not probe.output.found }}"
+            output: $probe.output.output
+          retry: { max_attempts: 100 }
+          idempotency: { scope: tenant }
+output: { pay: $steps.pay.output, sides: $steps.sides.output }
 "#;

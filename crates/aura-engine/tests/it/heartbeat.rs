@@ -80,6 +80,7 @@ fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec
         key_ttl_ms: None,
         heartbeat_ms,
         probe: None,
+        idempotency: None,
     };
     let task = Task {
         run: RunId(uuid::Uuid::nil()),

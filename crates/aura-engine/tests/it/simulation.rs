@@ -45,14 +45,16 @@ fn world(seed: u64, hardship: Hardship) -> World {
 /// What every world must come to.
 struct Calm {
     results: BTreeMap<RunId, Value>,
-    effects: BTreeMap<RunId, BTreeSet<Hash>>,
+    /// Of each run, and those that runs share.
+    effects: BTreeMap<Option<RunId>, BTreeSet<Hash>>,
 }
 
 impl Calm {
     fn new() -> Self {
         let world = world(0, Hardship::NONE);
         let results = world.results();
-        let effects = results.keys().map(|run| (*run, world.outside().keys_of(*run))).collect();
+        let whose = results.keys().copied().map(Some).chain([None]);
+        let effects = whose.map(|run| (run, world.outside().keys_of(run))).collect();
         Self { results, effects }
     }
 
@@ -80,9 +82,13 @@ impl Calm {
                 // What else had begun when it failed depends on what came first.
                 continue;
             }
-            let effects = rough.outside().keys_of(*run);
-            assert_eq!(&effects, &self.effects[run], "effects of {run}\n{}", rough.tail());
+            let effects = rough.outside().keys_of(Some(*run));
+            assert_eq!(&effects, &self.effects[&Some(*run)], "effects of {run}\n{}", rough.tail());
         }
+        let (shared, calm) = (rough.outside().keys_of(None), &self.effects[&None]);
+        let all = rough.cancelled().is_empty();
+        let right = if all { shared == *calm } else { shared.is_subset(calm) };
+        assert!(right, "effects that runs share: {shared:?}\n{}", rough.tail());
         assert_eq!(results, BTreeMap::new(), "runs that nobody started");
         let twin = world(seed, hardship);
         assert!(rough.trace == twin.trace, "two traces\n{}\n\n{}", rough.tail(), twin.tail());

@@ -9,8 +9,8 @@ use aura_core::commit::StoredCommit;
 use aura_core::data::BlobRef;
 use aura_core::hash::Hash;
 use aura_core::ports::{
-    Appended, BlobError, Blobs, Clock, Compacted, Compaction, Group, Health, Position, RunQuery,
-    RunRow, RunStatus, Secrets, Snapshot, Store, StoreError, StoreInfo,
+    Appended, BlobError, Blobs, Clock, Compacted, Compaction, Group, Health, KeyRow, Position,
+    RunQuery, RunRow, RunStatus, Secrets, Snapshot, Store, StoreError, StoreInfo,
 };
 use aura_core::{Data, Millis, RunId, canonical, limits};
 use aura_engine::{Catalog, Engine, History, Options, Ports, StartRun, compile, open_history};
@@ -56,6 +56,10 @@ impl Store for Counting {
 
     fn blob(&self, address: Hash) -> Result<Option<Bytes>, StoreError> {
         self.inner.blob(address)
+    }
+
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
+        self.inner.key(key)
     }
 
     fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {

@@ -52,6 +52,11 @@ fn request(actor: &str, reason: Option<&String>) -> Request {
 
 impl Work<'_, '_> {
     pub(super) fn take(&mut self, input: &Input) -> Step {
+        if let Input::Settle { key, outcome, .. } = input
+            && self.settled_so(*key, outcome)?
+        {
+            return Err(Stop::Nothing);
+        }
         match (input, &self.run.phase) {
             (Input::Start(_) | Input::Fork(_), Phase::New) => {}
             (Input::Start(_), _) => return Err(Stop::Nothing),

@@ -10,9 +10,10 @@ use aura_core::event::{
     EventBody, Output, Purpose, SkipReason, StepStarted, Timer, Work as Opened,
 };
 use aura_core::hash::Hash;
+use aura_core::id::TenantId;
 use aura_core::limits;
 use aura_core::path::StepPath;
-use aura_core::task::{SecretSlot, TaskSpec};
+use aura_core::task::{Scope, SecretSlot, TaskSpec};
 use aura_core::time::parse_duration;
 use serde_json::{Value, json};
 
@@ -158,7 +159,11 @@ impl Work<'_, '_> {
         let def = self.flow.tools.get(tool);
         let definition = self.flow.definitions.get(tool).copied().unwrap_or(Hash::ZERO);
         let natural = def.map_or(EffectClass::Irreversible, |def| def.class.class_of(&args));
-        let class = node.effect.unwrap_or(natural);
+        let class = match node.effect.unwrap_or(natural) {
+            // Whether its result is at hand is asked where slots are asked for, so it takes the way of a read.
+            EffectClass::Pure if node.idempotency.is_some() => EffectClass::Read,
+            class => class,
+        };
         // A call whose tool is idempotent by nature may be sent again at any time; one that is so only by its key,
         // only while the other side can be expected to remember the key.
         let by_key = class == EffectClass::Idempotent && natural != EffectClass::Idempotent;
@@ -170,13 +175,20 @@ impl Work<'_, '_> {
             args: self.keep(args)?,
             secrets,
             call,
-            key: key_hash(self.run.id.0.as_bytes(), step, call),
+            key: match node.idempotency {
+                None => key_hash(self.run.id.0.as_bytes(), step, call),
+                // The same call is the same effect, whichever step makes it.
+                Some(idempotency) => {
+                    key_hash(&scope_id(idempotency.scope, &self.flow.name), &StepPath::root(), call)
+                }
+            },
             timeout_ms: node.timeout_ms.unwrap_or(limits::ATTEMPT_MS),
             heartbeat_ms: node.heartbeat_ms,
             retry: node.retry,
             on_unknown: node.on_unknown,
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),
             probe: None,
+            idempotency: node.idempotency,
         })
     }
 
@@ -359,6 +371,15 @@ pub(super) fn call_hash(
 /// `key`: SHA-256 over the scope, the step's path and the call; the same on every attempt.
 pub(super) fn key_hash(scope: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[scope, step.as_str().as_bytes(), &call.0])
+}
+
+/// What keys of a scope that is wider than a run begin with.
+fn scope_id(scope: Scope, flow: &str) -> [u8; 32] {
+    let tenant = TenantId::LOCAL.0;
+    match scope {
+        Scope::Flow => Hash::of_parts(&[tenant.as_bytes(), flow.as_bytes()]).0,
+        Scope::Tenant => Hash::of_parts(&[tenant.as_bytes()]).0,
+    }
 }
 
 fn span(template: &Template, context: &Context) -> Evaluated<u64> {

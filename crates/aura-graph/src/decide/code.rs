@@ -65,6 +65,7 @@ impl Work<'_, '_> {
             key_ttl_ms: None,
             heartbeat_ms: None,
             probe: None,
+            idempotency: None,
         };
         self.started(step, node, Opened::Code(Arc::new(spec)))?;
         self.open.push(step.clone());

@@ -14,9 +14,9 @@ use aura_core::input::Input;
 use aura_core::limits;
 use aura_core::path::StepPath;
 
+use super::Reuse;
 use super::begin::key_hash;
 use super::turn::{Step, Stop, Work};
-use super::{Reuse, Taken};
 use crate::definition::Kind;
 use crate::replay::input_of;
 use crate::state::{Inside, Phase, Scope, Status, Task};
@@ -210,7 +210,11 @@ impl Work<'_, '_> {
         let mut keys = BTreeMap::new();
         let mut open = Vec::new();
         for (step, task) in &self.run.tasks {
-            let key = key_hash(self.run.id.0.as_bytes(), step, task.spec.call);
+            let key = match task.spec.idempotency {
+                None => key_hash(self.run.id.0.as_bytes(), step, task.spec.call),
+                // It is the same effect, whichever run asks for it.
+                Some(_) => task.spec.key,
+            };
             keys.insert(task.spec.key, key);
             open.push(Reopened { step: step.clone(), key, again: !about.contains(&step) });
         }
@@ -240,17 +244,13 @@ impl Work<'_, '_> {
         let Some(fork) = self.run.fork.as_ref().filter(|_| !task.live) else {
             return Ok(Source::Call);
         };
-        let (call, key) = (task.spec.call, task.spec.key);
         match fork.effects {
             ForkEffects::Live => Ok(Source::Call),
             ForkEffects::Mock => self.mocked(step, task),
             ForkEffects::Reuse => Ok(match self.world.gate.reuse(step, &task.spec) {
                 Reuse::Later => Source::Later,
                 Reuse::Withhold(why) => Source::Nobody(why),
-                Reuse::Take(Taken { from, outcome, truncated }) => {
-                    let from = Some(from);
-                    Source::Outcome(Box::new(EffectReused { call, key, from, outcome, truncated }))
-                }
+                Reuse::Take(taken) => Source::Outcome(Box::new(taken.of(&task.spec))),
             }),
         }
     }

@@ -23,7 +23,7 @@ use aura_core::commit::Cause;
 use aura_core::data::BlobRef;
 use aura_core::error::Problem;
 use aura_core::event::{Event, Settlement};
-use aura_core::fork::{Origin, Withheld};
+use aura_core::fork::{EffectReused, Origin, Withheld};
 use aura_core::hash::Hash;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
@@ -39,12 +39,14 @@ use crate::state::Run;
 pub use view::View;
 
 /// Whether an effect may start in this turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Grant {
     /// It is allowed and a slot is held for it: the intent is part of this commit.
     Go,
     /// Not now: `Input::Granted` comes later.
     Wait,
+    /// The call is not made: one with the same key gave this.
+    Reuse(Taken),
 }
 
 /// Asked for each effect that is ready to start.
@@ -78,6 +80,14 @@ pub struct Taken {
     pub outcome: Settlement,
     /// Whether the output was cut to its limit.
     pub truncated: bool,
+}
+
+impl Taken {
+    /// What is recorded of it for a call.
+    pub(crate) fn of(self, spec: &TaskSpec) -> EffectReused {
+        let Self { from, outcome, truncated } = self;
+        EffectReused { call: spec.call, key: spec.key, from: Some(from), outcome, truncated }
+    }
 }
 
 /// What a decision may know of its surroundings.

@@ -44,8 +44,10 @@ impl Work<'_, '_> {
             Source::Outcome(reused) => return self.reuse(step, attempt, *reused),
             Source::Nobody(why) => return self.withhold(step, &task, why),
         }
-        if self.world.gate.grant(step, &task.spec) == Grant::Wait {
-            return Ok(());
+        match self.world.gate.grant(step, &task.spec) {
+            Grant::Go => {}
+            Grant::Wait => return Ok(()),
+            Grant::Reuse(taken) => return self.reuse(step, attempt, taken.of(&task.spec)),
         }
         let called = ToolCalled {
             tool: task.spec.tool.clone(),
@@ -437,6 +439,20 @@ impl Work<'_, '_> {
                 self.try_intent(&step, attempt)
             }
         }
+    }
+
+    /// Whether somebody said exactly this about an effect before, and it is not in doubt again.
+    pub(super) fn settled_so(&mut self, key: Hash, outcome: &Settlement) -> Step<bool> {
+        let doubted = self.run.in_doubt().any(|(_, task)| task.spec.key == key);
+        let Some(before) = self.run.settled.get(key).cloned().filter(|_| !doubted) else {
+            return Ok(false);
+        };
+        Ok(match (before, outcome) {
+            (Settlement::Succeeded(before), Settlement::Succeeded(output)) => {
+                before == self.take_in(output)?
+            }
+            (before, outcome) => before == *outcome,
+        })
     }
 
     fn fits(&self, tool: &str, output: &Value) -> Step {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use aura_core::effect::EffectClass;
-use aura_core::task::{OnUnknown, Retry};
+use aura_core::task::{Idempotency, OnUnknown, Retry};
 use aura_core::tool::ToolDef;
 use serde_json::Value;
 
@@ -71,6 +71,7 @@ pub(super) struct Node<'t> {
     pub(super) effect_span: Option<Range<usize>>,
     pub(super) on_unknown: OnUnknown,
     pub(super) probe: Option<Probe<'t>>,
+    pub(super) idempotency: Option<Idempotency>,
     pub(super) max_visits: u32,
     /// A node of its own, in no list.
     pub(super) compensate: Option<Box<Node<'t>>>,

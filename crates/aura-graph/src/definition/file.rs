@@ -71,6 +71,8 @@ pub(super) struct Node {
     on_unknown: Option<OnUnknown>,
     /// How to find out whether the effect happened (tool nodes).
     probe: Option<Probe>,
+    /// Where the same call counts as one (tool nodes): its result is then given again instead of calling again.
+    idempotency: Option<Idempotency>,
     /// How often a `next` that leads back may visit the node.
     #[schemars(range(min = 1, max = 100))]
     max_visits: Option<u32>,
@@ -122,6 +124,7 @@ pub(super) const ONLY_ON: &[(&str, &[&str], &str)] = &[
     ("timeout", &["tool", "code"], "only a tool has attempts; 'deadline' bounds any node"),
     ("effect", &["tool"], "only a tool has an effect"),
     ("on_unknown", &["tool", "code"], "only the effect of a tool can stay unknown"),
+    ("idempotency", &["tool"], "only the call of a tool has a key"),
     ("heartbeat", &["tool"], "only the call of a tool can tell that it is alive"),
     ("compensate", &["tool"], "only the effect of a tool can be undone"),
     ("probe", &["tool"], "only the effect of a tool can be looked for"),
@@ -214,6 +217,29 @@ pub(super) enum OnUnknown {
     Probe,
     /// Fail the node.
     Fail,
+}
+
+/// Where the same call (same tool, same parameters) has the same key. Of two such calls at once the second waits for
+/// the first, and a result that was stored is given again.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Idempotency {
+    /// `run` (the default): each step of each run has a key of its own.
+    scope: Option<Scope>,
+    /// How long a result is given again; 24h unless said otherwise, at most 30d. Not for `run`.
+    ttl: Option<Duration>,
+}
+
+/// Where the same call has the same key.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(super) enum Scope {
+    /// In this step of this run.
+    Run,
+    /// In every run of this flow.
+    Flow,
+    /// In every run of every flow.
+    Tenant,
 }
 
 /// A call that finds out whether an effect in doubt happened: it did where `done` holds, it did not where `not_done`

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aura_core::effect::EffectClass;
 use aura_core::hash::Hash;
-use aura_core::task::{OnUnknown, Retry};
+use aura_core::task::{Idempotency, OnUnknown, Retry};
 use aura_core::tool::ToolDef;
 use serde_json::Value;
 
@@ -126,6 +126,8 @@ pub struct Node {
     pub on_unknown: OnUnknown,
     /// How to find out whether the effect happened.
     pub probe: Option<Probe>,
+    /// That the result of its call is kept for the same call elsewhere.
+    pub idempotency: Option<Idempotency>,
     /// Visits through backward `next`.
     pub max_visits: u32,
     /// What undoes it: a tool node of its own, in no list and without edges.

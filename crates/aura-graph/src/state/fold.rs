@@ -263,7 +263,10 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         EventBody::EffectReused(data) => return reused(run, step, data),
         EventBody::EffectWithheld(data) => return withheld(run, step, data),
         EventBody::EffectReconciled(data) => return resolved(run, step, &data.outcome),
-        EventBody::EffectSettled(data) => return resolved(run, step, &data.outcome),
+        EventBody::EffectSettled(data) => {
+            run.settled.keep(data.key, data.outcome.clone());
+            return resolved(run, step, &data.outcome);
+        }
         EventBody::ProbeStarted(_) => {
             let task = task_mut(run, step)?;
             task.phase = TaskPhase::Probing;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{Answer, ApprovalRequested, Purpose, Request, RunStarted};
+use aura_core::event::{Answer, ApprovalRequested, Purpose, Request, RunStarted, Settlement};
 use aura_core::fork::Withheld;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
@@ -75,6 +75,8 @@ pub struct Run {
     pub saga: Option<Arc<Saga>>,
     /// Where it left another run, if it did.
     pub fork: Option<Fork>,
+    /// What people said last about effects in doubt, by key; the last [`aura_core::limits::SETTLED`] of them.
+    pub settled: Settled,
     /// The state hash.
     pub hash: Hash,
     /// Steps so far.
@@ -322,6 +324,44 @@ impl Signals {
     }
 }
 
+/// What people said about effects in doubt.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settled {
+    #[serde(with = "maps")]
+    by_key: Shared<Hash, (u64, Settlement)>,
+    #[serde(with = "maps")]
+    order: Shared<u64, Hash>,
+    next: u64,
+}
+
+impl Settled {
+    /// What was said last about the effect of this key.
+    pub fn get(&self, key: Hash) -> Option<&Settlement> {
+        self.by_key.get(&key).map(|(_, outcome)| outcome)
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = Hash> {
+        self.by_key.keys().copied()
+    }
+
+    pub(crate) fn keep(&mut self, key: Hash, outcome: Settlement) {
+        if let Some((at, _)) = self.by_key.get(&key) {
+            let at = *at;
+            self.order.remove_mut(&at);
+        }
+        self.by_key.insert_mut(key, (self.next, outcome));
+        self.order.insert_mut(self.next, key);
+        self.next += 1;
+        if self.order.size() > aura_core::limits::SETTLED
+            && let Some((oldest, key)) = self.order.first().map(|(at, key)| (*at, *key))
+        {
+            self.order.remove_mut(&oldest);
+            self.by_key.remove_mut(&key);
+        }
+    }
+}
+
 impl Run {
     /// The state before the first event.
     pub fn new(id: RunId) -> Self {
@@ -339,6 +379,7 @@ impl Run {
             signals: Signals::default(),
             saga: None,
             fork: None,
+            settled: Settled::default(),
             hash: Hash::ZERO,
             steps: 0,
             events: 0,

@@ -14,7 +14,7 @@ use super::tree::{self, Done};
 use super::{Phase, Run};
 
 /// Version of the state in snapshots. A change in what a field means needs a new one; added fields do not.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// What a snapshot holds.
 #[derive(Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::checkpoint::Checkpointer;
-use super::{Verdict, migrate, rows};
+use super::{Verdict, keys, migrate, rows};
 use crate::fault::{self, Consequence, broken};
 use crate::pack;
 
@@ -208,6 +208,7 @@ impl Writer {
                 self.write_row(row, &rows)?;
             }
         }
+        self.write_keys(group)?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
@@ -237,6 +238,18 @@ impl Writer {
         ))?;
         known.next += u64::from(header.count);
         self.last = position;
+        Ok(())
+    }
+
+    /// Keys that several runs share; most groups have none.
+    fn write_keys(&self, group: &Group) -> Result<(), Stop> {
+        for row in &group.keys {
+            keys::write(&self.conn, row)?;
+        }
+        let now = group.commits.iter().map(|commit| commit.header.at).max();
+        if let Some(now) = now.filter(|_| !group.keys.is_empty()) {
+            keys::sweep(&self.conn, now)?;
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod checkpoint;
 mod compact;
 mod connect;
 mod info;
+mod keys;
 mod migrate;
 mod read;
 mod readers;
@@ -25,8 +26,8 @@ use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{
-    Appended, Compacted, Compaction, Group, Health, Position, RunQuery, RunRow, Snapshot, Store,
-    StoreError, StoreInfo,
+    Appended, Compacted, Compaction, Group, Health, KeyRow, Position, RunQuery, RunRow, Snapshot,
+    Store, StoreError, StoreInfo,
 };
 use bytes::Bytes;
 
@@ -185,6 +186,11 @@ impl Store for SqliteStore {
     fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError> {
         self.usable()?;
         self.readers.with(|conn| snapshots::of(conn, run))
+    }
+
+    fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
+        self.usable()?;
+        self.readers.with(|conn| keys::read(conn, key))
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

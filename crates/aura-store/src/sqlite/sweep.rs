@@ -19,6 +19,7 @@ use rusqlite::Connection;
 
 use super::SqliteStore;
 use super::append::Writer;
+use super::keys;
 use crate::blobs;
 use crate::fault::{self, broken};
 
@@ -106,12 +107,18 @@ impl Sweep {
             cbor::blob_references(payload.as_blob().unwrap_or_default(), &mut named);
         }
         for blob in named {
-            if self.table.remove(&blob.blob).is_some_and(|small| small.orphan_since.is_some()) {
-                self.cleared.push(blob.blob);
-            }
-            self.files.remove(&blob.blob);
+            self.spare(blob.blob);
         }
+        // A result is given to other runs even when the run that had it is gone.
+        keys::blobs(conn, &mut |blob| self.spare(blob))?;
         Ok(read)
+    }
+
+    fn spare(&mut self, blob: Hash) {
+        if self.table.remove(&blob).is_some_and(|small| small.orphan_since.is_some()) {
+            self.cleared.push(blob);
+        }
+        self.files.remove(&blob);
     }
 
     /// Removes them; what a commit names by now, or a put has renewed, stays.

@@ -89,7 +89,7 @@ impl Chain {
     /// A group of the next commit, of one event, and the row after it.
     pub fn step(&mut self, payload: impl Into<Vec<u8>>) -> Group {
         let commits = vec![self.commit(1, payload)];
-        Group { commits, rows: vec![self.row()], blobs: Vec::new() }
+        Group { commits, rows: vec![self.row()], ..Group::default() }
     }
 }
 

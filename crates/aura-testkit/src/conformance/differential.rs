@@ -135,7 +135,8 @@ fn group(
         let salt = if *sound { salt } else { Hash::ZERO };
         (aura_core::data::blob_address(salt, bytes).blob, Bytes::from(bytes.clone()))
     });
-    (Group { commits, rows, blobs: blobs.collect() }, chains)
+    let keys = Vec::new();
+    (Group { commits, rows, blobs: blobs.collect(), keys }, chains)
 }
 
 /// What a caller can tell apart.

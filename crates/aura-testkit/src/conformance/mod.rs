@@ -59,6 +59,7 @@ macro_rules! store_conformance {
                 sizes_are_checked
                 blobs_come_with_their_group
                 wrong_blobs_are_refused
+                keys_come_with_their_group
                 everything_is_there_after_reopening
                 the_latest_snapshot_is_kept
                 a_snapshot_of_no_run_is_not_kept

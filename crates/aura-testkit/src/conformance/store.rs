@@ -3,16 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aura_core::commit::StoredCommit;
-use aura_core::data::blob_address;
+use aura_core::data::{Data, blob_address};
 use aura_core::error::Code;
 use aura_core::hash::Hash;
 use aura_core::limits;
 use aura_core::ports::{
-    Compaction, Group, Mark, Position, Retention, RunQuery, RunRow, RunStatus, Snapshot, Store,
-    StoreError,
+    Compaction, Group, KeyRow, KeyState, Mark, Position, Retention, RunQuery, RunRow, RunStatus,
+    Snapshot, Store, StoreError,
 };
 use aura_core::time::Millis;
 use bytes::Bytes;
+use serde_json::json;
 
 use super::Place;
 use super::build::{Chain, commits, rows};
@@ -112,6 +113,7 @@ pub fn a_group_is_all_or_nothing(place: &dyn Place) {
         ],
         rows: vec![changed, new.row()],
         blobs: vec![(blob, Bytes::from_static(b"blob"))],
+        keys: Vec::new(),
     };
     assert_eq!(broken(store.append(&group)), Code::ChainBroken);
     assert_eq!((tail(&*store), store.info().expect("info").position), before);
@@ -410,7 +412,7 @@ pub fn info_counts(place: &dyn Place) {
     for number in 0..3 {
         let mut chain = Chain::new(number);
         let sent = vec![chain.commit(2, *b"x"), chain.commit(3, *b"y")];
-        let group = Group { commits: sent, rows: vec![chain.row()], blobs: Vec::new() };
+        let group = Group { commits: sent, rows: vec![chain.row()], ..Group::default() };
         store.append(&group).expect("append");
     }
     let info = store.info().expect("info");
@@ -426,7 +428,7 @@ pub fn a_sound_store_has_no_faults(place: &dyn Place) {
         let sent: Vec<_> = (0..300).map(|_| chain.commit(2, *b"x")).collect();
         let blob = Bytes::from(number.to_be_bytes().to_vec());
         let blobs = vec![(blob_address(salt, &blob).blob, blob)];
-        let group = Group { commits: sent, rows: vec![chain.row()], blobs };
+        let group = Group { commits: sent, rows: vec![chain.row()], blobs, ..Group::default() };
         handles.store.append(&group).expect("append");
     }
     let health = handles.store.check().expect("check");
@@ -528,7 +530,7 @@ fn four_runs(store: &dyn Store) -> Vec<Chain> {
         let status = if number < 4 { RunStatus::Completed } else { RunStatus::Waiting };
         let mark = if number < 4 { Mark::Closed } else { Mark::Asleep(None) };
         let row = RunRow { status, mark, updated: Millis(i64::from(number)), ..chain.row() };
-        let group = Group { commits: vec![commit], rows: vec![row], blobs: Vec::new() };
+        let group = Group { commits: vec![commit], rows: vec![row], ..Group::default() };
         store.append(&group).expect("append");
         chain
     });
@@ -729,4 +731,36 @@ pub fn a_fork_of_nothing_is_refused(place: &dyn Place) {
     let mut fork = absent.fork(2);
     assert_eq!(broken(store.append(&fork.step(*b"fork"))), Code::ChainBroken);
     assert_eq!(tail(&*store), []);
+}
+
+/// Where a shared key stands is durable with its group, and only with it; the last row counts.
+pub fn keys_come_with_their_group(place: &dyn Place) {
+    let store = place.open().store;
+    let mut chain = Chain::new(1);
+    let (one, two, three) = (Hash::of(b"one"), Hash::of(b"two"), Hash::of(b"three"));
+    let row = |key, state| KeyRow { key, run: Chain::new(1).run, step: "a[3]/b#2".into(), state };
+    let done = |at: i64| KeyState::Done {
+        seq: 7,
+        output: Data::from(json!({ "n": 1.5, "big": u64::MAX, "text": "\u{0}" })),
+        truncated: true,
+        at: Millis(at),
+        until: Millis(i64::MAX),
+    };
+    assert_eq!(store.key(one).expect("key"), None);
+    let held = |key| row(key, KeyState::Held);
+    let mut group = chain.step(*b"first");
+    group.keys = vec![held(one), held(two), held(three), row(three, KeyState::Free)];
+    store.append(&group).expect("append");
+    assert_eq!(store.key(one).expect("key"), Some(held(one)));
+    assert_eq!(store.key(three).expect("key"), None);
+    let mut group = chain.step(*b"second");
+    group.keys = vec![row(one, done(1)), row(two, KeyState::Free), row(one, done(2))];
+    store.append(&group).expect("append");
+    let mut gap = commits(vec![chain.commit_at(9, 1, *b"gap")]);
+    gap.keys = vec![held(two)];
+    assert_eq!(broken(store.append(&gap)), Code::ChainBroken);
+    drop(store);
+    let store = place.open().store;
+    assert_eq!(store.key(one).expect("key"), Some(row(one, done(2))));
+    assert_eq!(store.key(two).expect("key"), None);
 }

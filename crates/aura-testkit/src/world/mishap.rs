@@ -123,7 +123,8 @@ pub(super) struct Injected {
 pub fn each_step(subject: &Subject, mishaps: &[Mishap]) -> Vec<Met> {
     let (calm, run) = subject.play(None);
     let expected = calm.results().remove(&run).unwrap_or_default();
-    let effects = calm.outside.keys_of(run);
+    let keys = |world: &World, run| [Some(run), None].map(|of| world.outside.keys_of(of));
+    let effects = keys(&calm, run);
     let mut met = Vec::new();
     let mut seen = BTreeSet::new();
     for task in calm.outside.made().filter(|task| seen.insert(task.step.clone())) {
@@ -139,7 +140,7 @@ pub fn each_step(subject: &Subject, mishaps: &[Mishap]) -> Vec<Met> {
             }
             if *mishap != Mishap::Fails {
                 assert!(same, "{at}: {result} instead of {expected}\n{}", world.tail());
-                let found = world.outside.keys_of(run);
+                let found = keys(&world, run);
                 let whole = expected.get("completed").is_none() || found == effects;
                 assert!(whole, "{at}: other effects\n{}", world.tail());
             }

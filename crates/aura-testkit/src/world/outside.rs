@@ -84,8 +84,8 @@ pub(super) type Answers = Arc<dyn Fn(&Task) -> Value + Send + Sync>;
 #[derive(Debug)]
 struct Mark {
     class: EffectClass,
-    /// Whose it is.
-    run: RunId,
+    /// Whose it is; nobody's where several runs share the key, as it depends on who came first.
+    run: Option<RunId>,
     /// Effects: for a call that is idempotent by its key, one however often it is sent.
     effects: u32,
     output: Value,
@@ -102,8 +102,8 @@ impl Outside {
         self.made.iter()
     }
 
-    /// Keys of the effects of a run that happened.
-    pub fn keys_of(&self, run: RunId) -> BTreeSet<Hash> {
+    /// Keys of the effects that happened: of a run, or those that several runs share.
+    pub fn keys_of(&self, run: Option<RunId>) -> BTreeSet<Hash> {
         let own = self.calls.iter().filter(|(_, mark)| mark.run == run && mark.effects > 0);
         own.map(|(key, _)| *key).collect()
     }
@@ -145,7 +145,7 @@ impl Outside {
             return;
         }
         let output = self.output(task);
-        let run = task.run;
+        let run = task.spec.idempotency.is_none().then_some(task.run);
         let mark =
             self.calls.entry(task.spec.key).or_insert(Mark { class, run, effects: 0, output });
         if !class.repeatable() || mark.effects == 0 {

@@ -60,9 +60,7 @@ impl Inner {
                 continue;
             }
             taken.push((unit.number, unit.generation));
-            group.commits.extend(unit.group.commits);
-            group.rows.extend(unit.group.rows);
-            group.blobs.extend(unit.group.blobs);
+            group.extend(unit.group);
         }
         let (_, generation) = *taken.last()?;
         let result = store.append(&group).map(|_| ());

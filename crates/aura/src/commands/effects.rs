@@ -1,20 +1,23 @@
 //! `aura effects`: the ledger of effects, and settling those in doubt (`settle.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use aura_core::error::{Code, Problem};
-use aura_core::ports::{RunQuery, RunRow, Store};
+use aura_core::ports::{Clock, RunQuery, RunRow, Store};
+use aura_core::time::{Millis, parse_duration};
 use aura_engine::read_all;
 use comfy_table::Cell;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{runs, settle};
+use super::{check, runs, settle};
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
-use crate::ledger::{Entry, Ledger, Status};
+use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Tone, local_time, plain, short};
 use crate::resolve;
+use crate::wire::SystemClock;
 
 /// Arguments of `aura effects`.
 #[derive(Debug, clap::Args)]
@@ -26,11 +29,14 @@ An effect is a call that may leave a mark outside: its intent is recorded before
   failed     it did not happen             retrying   it waits for its next try
   in doubt   a person must say             probing    a probe looks whether it happened
   unknown    not known, and nobody has to say
+  reused     not called: the same call had been made (idempotency: scope), or a fork took it over
   abandoned  a read that nobody needed any more
 
 Examples:
   aura effects --in-doubt
   aura effects 0198c2d1
+  aura effects --flow refund --tool http.request --status failed --since 7d
+  aura effects --stats
   aura effects settle 9f0c41d2 --succeeded --output '{\"status\": 201}' --reason 'seen in their log'
   aura effects settle 9f0c41d2 --retry --reason 'they have no such order'"
 )]
@@ -46,6 +52,8 @@ pub(crate) struct Args {
 enum Command {
     /// Say what became of an effect in doubt.
     Settle(settle::Args),
+    /// Tell whether the call of a shared key would be made.
+    Check(check::Args),
 }
 
 /// Which effects to list.
@@ -54,11 +62,35 @@ struct List {
     /// Only effects of this run (the start of its id).
     #[arg(value_name = "RUN")]
     run: Option<String>,
+    /// The same.
+    #[arg(long = "run", value_name = "RUN", conflicts_with = "run")]
+    of_run: Option<String>,
+    /// Only effects of runs of this flow.
+    #[arg(long, value_name = "NAME")]
+    flow: Option<String>,
+    /// Only calls of this tool.
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// Only effects of this class.
+    #[arg(long, value_name = "CLASS", value_parser = ["read", "idempotent", "reconcilable", "irreversible"])]
+    class: Option<String>,
+    /// Only effects that stand so.
+    #[arg(long, value_name = "STATUS", value_enum, hide_possible_values = true)]
+    status: Option<Status>,
+    /// Only effects to which something happened within this time, such as 24h.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    since: Option<u64>,
+    /// Only effects whose key starts so.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Numbers instead of a list: by status, class and tool, and how many calls were spared.
+    #[arg(long)]
+    stats: bool,
     /// Only effects of which a person must say what became of them.
     #[arg(long)]
     in_doubt: bool,
     /// Only effects of runs with this field, as in `aura runs --where`.
-    #[arg(long = "where", value_name = "FIELD=VALUE", conflicts_with = "run")]
+    #[arg(long = "where", value_name = "FIELD=VALUE", conflicts_with_all = ["run", "of_run"])]
     filters: Vec<String>,
     /// At most this many, the newest; those in doubt are always listed.
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -69,7 +101,42 @@ struct List {
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     match args.command {
         Some(Command::Settle(settle)) => settle::run(context, settle),
+        Some(Command::Check(check)) => check::run(context, check),
         None => list(context, &args.list),
+    }
+}
+
+fn span(text: &str) -> Result<u64, String> {
+    parse_duration(text).map_err(|e| e.to_string())
+}
+
+impl List {
+    fn rows(&self, store: &dyn Store) -> Result<Vec<RunRow>, Problem> {
+        if let Some(prefix) = self.run.as_ref().or(self.of_run.as_ref()) {
+            return Ok(vec![resolve::run(store, prefix)?]);
+        }
+        let mut query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&self.filters)? };
+        if let Some(flow) = &self.flow {
+            query.flow = Some(flow.clone());
+        }
+        store.runs(&query).map_err(|e| resolve::unreadable(&e))
+    }
+
+    /// Whether a run can have an effect that is asked for, as far as its row tells.
+    fn may_have(&self, row: &RunRow, now: Millis) -> bool {
+        (!self.in_doubt || row.in_doubt > 0)
+            && self.flow.as_ref().is_none_or(|flow| row.flow == *flow)
+            && self.since.is_none_or(|span| now.since(row.updated) <= span)
+    }
+
+    fn wants(&self, entry: &Entry, now: Millis) -> bool {
+        let key = self.key.as_ref().map(|key| key.to_ascii_lowercase());
+        (!self.in_doubt || entry.status == Status::InDoubt)
+            && self.tool.as_ref().is_none_or(|tool| entry.tool == *tool)
+            && self.class.as_ref().is_none_or(|class| entry.class.as_str() == class)
+            && self.status.is_none_or(|status| entry.status == status)
+            && self.since.is_none_or(|span| now.since(entry.updated) <= span)
+            && key.is_none_or(|key| entry.key.to_string().starts_with(&key))
     }
 }
 
@@ -98,36 +165,41 @@ impl Kept {
 fn list(context: &Context, args: &List) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let rows = if let Some(prefix) = &args.run {
-        vec![resolve::run(store, prefix)?]
-    } else {
-        let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters)? };
-        store.runs(&query).map_err(|e| resolve::unreadable(&e))?
-    };
+    let now = SystemClock.now();
+    let rows = args.rows(store)?;
+    if args.stats {
+        return stats(context, args, store, &rows, now);
+    }
     let mut found = Vec::new();
     let mut omitted = 0;
-    for row in rows.iter().filter(|row| !args.in_doubt || row.in_doubt > 0) {
+    for row in rows.iter().filter(|row| args.may_have(row, now)) {
         // Runs come newest first: once the list is full, only doubts of older runs matter.
         let room = args.limit.saturating_sub(found.len());
         if room == 0 && row.in_doubt == 0 {
             omitted += 1;
             continue;
         }
-        let kept = of_run(store, row, if args.in_doubt { 0 } else { room })?;
+        let mut kept =
+            Kept { doubtful: Vec::new(), others: VecDeque::new(), limit: room, omitted: 0 };
+        each(store, row, &mut |entry| {
+            if args.wants(&entry, now) {
+                kept.take(entry);
+            }
+        })?;
         let mut entries = kept.doubtful;
         entries.extend(kept.others);
         // The log has them oldest first, also those of one millisecond.
         entries.reverse();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.started));
-        omitted += if args.in_doubt { 0 } else { kept.omitted };
+        omitted += kept.omitted;
         found.extend(entries);
     }
     print(context, args, &found, omitted);
     Ok(Exit::Done)
 }
 
-fn of_run(store: &dyn Store, row: &RunRow, limit: usize) -> Result<Kept, Problem> {
-    let mut kept = Kept { doubtful: Vec::new(), others: VecDeque::new(), limit, omitted: 0 };
+/// Every effect of a run.
+fn each(store: &dyn Store, row: &RunRow, see: &mut dyn FnMut(Entry)) -> Result<(), Problem> {
     let mut ledger = Ledger::new(row.run);
     read_all(store, row.run, &mut |commit| {
         let events = commit.events().map_err(|e| {
@@ -139,14 +211,70 @@ fn of_run(store: &dyn Store, row: &RunRow, limit: usize) -> Result<Kept, Problem
             let own = commit.header.run == row.run;
             ledger.take(commit.header.at, event, &mut |entry| {
                 if own {
-                    kept.take(entry);
+                    see(entry);
                 }
             });
         }
         Ok(())
     })?;
-    ledger.rest().for_each(|entry| kept.take(entry));
-    Ok(kept)
+    ledger.rest().for_each(see);
+    Ok(())
+}
+
+/// How many effects there are of each kind.
+#[derive(Debug, Default, Serialize)]
+struct Stats {
+    runs: u64,
+    effects: u64,
+    cache: Cache,
+    by_status: BTreeMap<Status, u64>,
+    by_class: BTreeMap<&'static str, u64>,
+    by_tool: BTreeMap<String, u64>,
+}
+
+fn stats(
+    context: &Context,
+    args: &List,
+    store: &dyn Store,
+    rows: &[RunRow],
+    now: Millis,
+) -> Result<Exit, Problem> {
+    let mut stats = Stats::default();
+    for row in rows.iter().filter(|row| args.may_have(row, now)) {
+        let before = stats.effects;
+        each(store, row, &mut |entry| {
+            if args.wants(&entry, now) {
+                stats.effects += 1;
+                stats.cache.take(&entry);
+                *stats.by_status.entry(entry.status).or_default() += 1;
+                *stats.by_class.entry(entry.class.as_str()).or_default() += 1;
+                *stats.by_tool.entry(entry.tool).or_default() += 1;
+            }
+        })?;
+        stats.runs += u64::from(stats.effects > before);
+    }
+    let out = &context.out;
+    if out.json {
+        out.document(&json!(stats));
+        return Ok(Exit::Done);
+    }
+    let effects = describe::count(stats.effects, "effect");
+    out.line(format_args!("{effects} of {}", describe::count(stats.runs, "run")));
+    let line = |name: &str, counts: Vec<String>| {
+        if !counts.is_empty() {
+            let name = out.paint(Tone::Faint, format_args!("{name:<7}"));
+            out.line(format_args!("  {name} {}", counts.join(", ")));
+        }
+    };
+    let told = |(name, count): (&str, &u64)| format!("{} {count}", plain(name));
+    line("status", stats.by_status.iter().map(|(s, count)| told((s.as_str(), count))).collect());
+    line("class", stats.by_class.iter().map(|(c, count)| told((c, count))).collect());
+    line("tool", stats.by_tool.iter().map(|(t, count)| told((t, count))).collect());
+    let Cache { hits, misses } = stats.cache;
+    if let Some(rate) = (hits * 100).checked_div(hits + misses) {
+        line("cache", vec![format!("{hits} hits"), format!("{misses} misses ({rate} % spared)")]);
+    }
+    Ok(Exit::Done)
 }
 
 fn print(context: &Context, args: &List, found: &[Entry], omitted: u64) {
@@ -191,6 +319,9 @@ fn status(entry: &Entry) -> String {
     }
     if entry.reconciled {
         text.push_str(", reconciled");
+    }
+    if let Some(from) = entry.from {
+        text = format!("{text} from run {}", short(from.run));
     }
     text
 }

@@ -4,6 +4,7 @@
 pub(crate) mod approvals;
 pub(crate) mod approve;
 pub(crate) mod cancel;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deny;
 pub(crate) mod doctor;

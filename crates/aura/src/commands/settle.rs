@@ -9,7 +9,7 @@ use aura_core::event::Settlement;
 use aura_core::ports::{RunQuery, RunStatus, Store};
 use aura_core::schema::Schema;
 use aura_core::task::TaskSpec;
-use aura_core::{RunId, StepPath};
+use aura_core::{Hash, RunId, StepPath};
 use aura_graph::Run;
 use serde_json::Value;
 
@@ -73,6 +73,9 @@ struct Outcome {
     live: bool,
 }
 
+/// Runs, the newest first, in which an effect is looked for that is not in doubt any more.
+const SETTLED_RUNS: usize = 1_000;
+
 /// An effect in doubt.
 struct InDoubt {
     run: Run,
@@ -84,15 +87,19 @@ struct InDoubt {
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let store: Arc<dyn Store> = context.reader()?.store;
     let found = find(&store, &args.key)?;
+    let before = if found.is_none() { find_settled(&store, &args.key)? } else { None };
     let outcome = match (&args.outcome, &args.output) {
         (Outcome { succeeded: true, .. }, Some(output)) => {
             let output = input::json("--output", output)?.value;
-            check_output(&*store, &found, &output)?;
+            if let Some(found) = &found {
+                check_output(&*store, found, &output)?;
+            }
             Settlement::Succeeded(Data::from(output))
         }
         (Outcome { retry, live, .. }, _) if *retry || *live => {
-            let withheld = found.run.tasks.get(&found.step).is_some_and(|t| t.withheld.is_some());
-            if withheld != *live {
+            let task = found.as_ref().and_then(|found| found.run.tasks.get(&found.step));
+            let withheld = task.is_some_and(|task| task.withheld.is_some());
+            if withheld != *live && (found.is_some() || *live) {
                 return Err(other_flag(withheld));
             }
             Settlement::Retry
@@ -109,10 +116,33 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         Settlement::Retry if args.outcome.live => "shall be called",
         Settlement::Retry => "did not happen and is tried again",
     };
-    let said = format!("it is recorded that {} at {} {said}", found.spec.tool, found.step);
-    let key = found.spec.key;
+    let (run, key, what) = match (found, before) {
+        (Some(InDoubt { run, step, spec }), _) => {
+            (run.id, spec.key, format!("{} at {step}", spec.tool))
+        }
+        (None, Some((run, key))) => (run, key, format!("effect {}", key.short())),
+        (None, None) => {
+            let what = format!("no effect in doubt has a key that starts with '{}'", args.key);
+            return Err(Problem::new(Code::NotFound, what).next("aura effects"));
+        }
+    };
+    let said = format!("it is recorded that {what} {said}");
     let ask = Ask::Settle { key, outcome, actor: context.actor.clone(), reason: args.reason };
-    hand_in(context, found.run.id, &ask, &said)
+    hand_in(context, run, &ask, &said)
+}
+
+/// An effect that somebody settled before: whoever sends the same answer twice is told so.
+fn find_settled(store: &Arc<dyn Store>, prefix: &str) -> Result<Option<(RunId, Hash)>, Problem> {
+    let prefix = prefix.to_ascii_lowercase();
+    let query = RunQuery { limit: SETTLED_RUNS, ..RunQuery::default() };
+    for row in store.runs(&query).map_err(|e| unreadable(&e))? {
+        let run = read_once(store, row.run)?;
+        let mut keys = run.settled.keys();
+        if let Some(key) = keys.find(|key| key.to_string().starts_with(&prefix)) {
+            return Ok(Some((row.run, key)));
+        }
+    }
+    Ok(None)
 }
 
 fn other_flag(withheld: bool) -> Problem {
@@ -125,7 +155,7 @@ fn other_flag(withheld: bool) -> Problem {
 }
 
 /// The one effect in doubt whose key starts so.
-fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<InDoubt, Problem> {
+fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<Option<InDoubt>, Problem> {
     let prefix = prefix.to_ascii_lowercase();
     let mut found = Vec::new();
     for run in runs_in_doubt(store)? {
@@ -145,13 +175,7 @@ fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<InDoubt, Problem> {
         }
         return Err(Problem::new(Code::AmbiguousId, what).next("type more of the key"));
     }
-    found.pop().ok_or_else(|| {
-        Problem::new(
-            Code::NotFound,
-            format!("no effect in doubt has a key that starts with '{prefix}'"),
-        )
-        .next("aura effects")
-    })
+    Ok(found.pop())
 }
 
 fn runs_in_doubt(store: &Arc<dyn Store>) -> Result<Vec<RunId>, Problem> {

@@ -14,7 +14,7 @@ use crate::blobs::StoreBlobs;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
-use crate::ledger::{Entry, Ledger, Status};
+use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Output, Tone, local_time, plain};
 use crate::steps::Steps;
 use crate::wire::SystemClock;
@@ -48,6 +48,7 @@ struct Told {
     steps: Steps,
     effects: Vec<Entry>,
     more_effects: u64,
+    cache: Cache,
 }
 
 /// Does it.
@@ -75,7 +76,9 @@ fn gather(store: &dyn Store, id: RunId) -> Result<Told, Problem> {
     let mut told = Told::default();
     let mut ledger = Ledger::new(id);
     let (mut effects, mut more) = (Vec::new(), 0);
+    let mut cache = Cache::default();
     let mut keep = |entry: Entry| {
+        cache.take(&entry);
         if effects.len() < EFFECTS || entry.status == Status::InDoubt {
             effects.push(entry);
         } else {
@@ -94,7 +97,7 @@ fn gather(store: &dyn Store, id: RunId) -> Result<Told, Problem> {
     })?;
     ledger.rest().for_each(&mut keep);
     effects.sort_by_key(|entry| entry.started);
-    Ok(Told { effects, more_effects: more, ..told })
+    Ok(Told { effects, more_effects: more, cache, ..told })
 }
 
 fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem> {
@@ -127,6 +130,7 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
     document["steps_omitted"] = json!(told.steps.omitted);
     document["effects"] = json!(told.effects);
     document["effects_omitted"] = json!(told.more_effects);
+    document["cache"] = json!(told.cache);
     let artifacts = told.steps.artifacts.iter().map(|(step, made)| {
         let mut artifact = json!(made);
         artifact["step"] = json!(step);
@@ -235,8 +239,11 @@ fn steps(context: &Context, run: &Run, told: &Told) {
 /// Effects that went well are counted; the others are worth a look.
 fn effects(context: &Context, told: &Told) {
     let out = &context.out;
-    let well = |entry: &&Entry| entry.status == Status::Succeeded && entry.settled.is_none();
-    let fine = told.effects.iter().filter(well).count() as u64;
+    let well = |entry: &&Entry| {
+        matches!(entry.status, Status::Succeeded | Status::Reused) && entry.settled.is_none()
+    };
+    let count = |status| told.effects.iter().filter(well).filter(|e| e.status == status).count();
+    let (fine, reused) = (count(Status::Succeeded), count(Status::Reused));
     let mut others: Vec<_> = told.effects.iter().filter(|entry| !well(entry)).collect();
     if told.effects.is_empty() {
         return;
@@ -246,7 +253,8 @@ fn effects(context: &Context, told: &Told) {
         more => format!(", {more} not counted"),
     };
     let heading = out.paint(Tone::Strong, "effects");
-    out.line(format_args!("\n  {heading}  {fine} succeeded{more}"));
+    let reused = if reused == 0 { String::new() } else { format!(", {reused} reused") };
+    out.line(format_args!("\n  {heading}  {fine} succeeded{reused}{more}"));
     others.sort_by_key(|entry| entry.status != Status::InDoubt);
     if others.is_empty() {
         return;

@@ -3,8 +3,9 @@
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
 use aura_core::event::Purpose;
+use aura_core::id::RunId;
 use aura_core::path::StepPath;
-use aura_core::ports::Clock;
+use aura_core::ports::{Clock, KeyState, Store};
 use aura_core::time::{Millis, Span};
 use aura_engine::open_history;
 use aura_graph::Run;
@@ -39,7 +40,7 @@ pub(crate) struct Args {
 /// One thing that a run waits for, or why it ended as it did.
 #[derive(Debug, Serialize)]
 struct Reason {
-    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `nobody`, `ended`.
+    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `key`, `nobody`, `ended`.
     kind: &'static str,
     /// Where.
     step: Option<StepPath>,
@@ -64,7 +65,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let run = history.run;
     let owner = aura_store::owner(&context.dir);
     let now = SystemClock.now();
-    let found = reasons(&run, owner.as_ref(), now);
+    let mut found = reasons(&run, owner.as_ref(), now);
+    for (step, task) in &run.tasks {
+        if let Some(other) = behind(&*opened.store, run.id, step, task)?
+            && let Some(reason) = found.iter_mut().find(|reason| reason.step.as_ref() == Some(step))
+        {
+            *reason = Reason { since: reason.since, ..other };
+        }
+    }
     if context.out.json {
         context.out.document(&serde_json::json!({
             "run_id": run.id, "status": run.status(), "reasons": found,
@@ -373,6 +381,34 @@ fn in_doubt(step: &StepPath, task: &Task, why: &str) -> (String, String, &'stati
     }
     let next = format!("nothing, until somebody finds out and says so; the call has the key {key}");
     (format!("nobody knows whether {tool} at {step} happened{why}"), next, "--retry")
+}
+
+/// The same call of another step, which a task waits for.
+fn behind(
+    store: &dyn Store,
+    run: RunId,
+    step: &StepPath,
+    task: &Task,
+) -> Result<Option<Reason>, Problem> {
+    if task.phase != TaskPhase::Ready || task.spec.idempotency.is_none() {
+        return Ok(None);
+    }
+    let row = store.key(task.spec.key).map_err(|e| resolve::unreadable(&e))?;
+    let Some(row) =
+        row.filter(|row| row.state == KeyState::Held && (row.run, &row.step) != (run, step))
+    else {
+        return Ok(None);
+    };
+    let what = format!("{} at {step} waits for the same call of another step", task.spec.tool);
+    Ok(Some(Reason {
+        kind: "key",
+        step: Some(step.clone()),
+        what: describe::one_line(&what, 400),
+        since: None,
+        until: None,
+        next: format!("its result serves both; it is made at {} of run {}", row.step, row.run),
+        commands: vec![format!("aura why {}", row.run)],
+    }))
 }
 
 fn timers(run: &Run, now: Millis, found: &mut Vec<Reason>) {

@@ -85,6 +85,7 @@ fn task(tool: &str) -> Work {
         key_ttl_ms: None,
         heartbeat_ms: None,
         probe: None,
+        idempotency: None,
     }))
 }
 

@@ -1,7 +1,7 @@
 //! What a node is and does, in words.
 
 use aura_core::effect::EffectClass;
-use aura_core::task::OnUnknown;
+use aura_core::task::{OnUnknown, Scope};
 use aura_core::time::Span;
 use aura_core::tool::{ClassRule, ToolDef};
 use aura_graph::definition::{Body, Kind, LoopMode, Node, OnError, Via};
@@ -69,6 +69,13 @@ pub(super) fn edges(body: &Body, place: usize) -> Vec<String> {
         OnError::Fail => {}
         OnError::Continue => edges.push("goes on after a failure".to_owned()),
         OnError::Goto(to) => edges.push(format!("after a failure → {}", id(to))),
+    }
+    if let Some(idempotency) = node.idempotency {
+        let of = match idempotency.scope {
+            Scope::Flow => "runs of this flow",
+            Scope::Tenant => "all runs",
+        };
+        edges.push(format!("its result serves {of} for {}", Span(idempotency.ttl_ms)));
     }
     if let Some(deadline) = node.deadline_ms {
         edges.push(format!("within {}", Span(deadline)));

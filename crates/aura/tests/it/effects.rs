@@ -70,7 +70,11 @@ fn an_effect_that_did_not_happen_fails_or_is_tried_again() {
     let told = place.aura(&["resume", &id("post", "retry"), "--json"]).exits(0).json();
     assert_eq!(told["output"], 200);
     assert_eq!(server.requests().len(), 3);
-    let ended = place.aura(&["effects", "settle", &key, "--retry"]).exits(2);
+    let ended = place.aura(&["effects", "settle", &key, "--retry"]).exits(0);
+    assert!(ended.out.contains("it was so before"), "{}", ended.out);
+    let ended = place.aura(&["effects", "settle", &key, "--failed"]).exits(2);
+    assert!(ended.err.contains("RUN_CLOSED"), "{}", ended.err);
+    let ended = place.aura(&["effects", "settle", "0f0f0f0f0f", "--retry"]).exits(2);
     assert!(ended.err.contains("NOT_FOUND"), "{}", ended.err);
 }
 

@@ -32,7 +32,6 @@ const LATER: &[(&str, &[&str])] = &[
         "Node",
         &[
             "budget",
-            "idempotency",
             "llm",
             "agent",
             "container",

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use aura_core::effect::EffectClass;
 use aura_core::limits;
-use aura_core::task::{OnUnknown, Retry};
+use aura_core::task::{Idempotency, OnUnknown, Retry, Scope};
 use aura_core::time::Span;
 
 use super::Reader;
@@ -93,6 +93,7 @@ impl Reader<'_> {
             _ => OnUnknown::Ask,
         };
         node.probe = self.probe(&fields);
+        node.idempotency = self.idempotency(&fields);
         let visits = self.whole(&fields, "max_visits", 1, u64::from(limits::VISITS));
         node.max_visits = visits.and_then(|v| u32::try_from(v).ok()).unwrap_or(limits::VISITS);
         node.compensate = self.compensate(&fields).map(Box::new);
@@ -276,6 +277,28 @@ impl Reader<'_> {
         retry
     }
 
+    fn idempotency(&mut self, fields: &Fields<'_>) -> Option<Idempotency> {
+        let path = fields.path("idempotency");
+        let fields = self.fields(fields.get("idempotency")?, &path, "Idempotency")?;
+        let scope = match self.word(&fields, "scope", &["run", "flow", "tenant"], &[]) {
+            Some("flow") => Some(Scope::Flow),
+            Some("tenant") => Some(Scope::Tenant),
+            _ => None,
+        };
+        let ttl = self.duration(&fields, "ttl");
+        let span = fields.key_span("ttl");
+        if scope.is_none() && ttl.is_some() {
+            let message = "the key of one step is never given again, so its result has no 'ttl'";
+            self.note(&span, &fields.path("ttl"), message)
+                .suggest("add 'scope: flow' or 'scope: tenant', or leave 'ttl' out");
+        }
+        if ttl.is_some_and(|ttl| ttl > limits::REUSE_MAX_MS) {
+            let message = "a result is given again for at most 30d";
+            self.note(&span, &fields.path("ttl"), message);
+        }
+        Some(Idempotency { scope: scope?, ttl_ms: ttl.unwrap_or(limits::REUSE_MS) })
+    }
+
     fn effect(&mut self, fields: &Fields<'_>) -> Option<EffectClass> {
         let words = ["pure", "read", "idempotent", "reconcilable", "irreversible"];
         match self.word(fields, "effect", &words, &[])? {
@@ -308,6 +331,7 @@ fn blank<'t>(tree: &'t Tree, path: &str) -> Node<'t> {
         effect_span: None,
         on_unknown: OnUnknown::default(),
         probe: None,
+        idempotency: None,
         max_visits: limits::VISITS,
         compensate: None,
     }

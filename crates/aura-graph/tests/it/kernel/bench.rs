@@ -15,7 +15,7 @@ use aura_core::input::{Input, Outcome};
 use aura_core::saga::SagaEnd;
 use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
-use aura_graph::decide::{Decision, Gate, Grant, Reuse, World, decide};
+use aura_graph::decide::{Decision, Gate, Grant, Reuse, Taken, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
 use aura_testkit::world::start_of;
@@ -30,6 +30,8 @@ pub(super) struct Bench {
     pub(super) flow: Arc<Flow>,
     pub(super) now: Millis,
     pub(super) slots: usize,
+    /// What calls with a shared key gave elsewhere.
+    pub(super) kept: Option<Taken>,
     pub(super) commits: Vec<StoredCommit>,
     pub(super) blobs: Arc<Blobs>,
     /// What a fork is told to take for the effects of these steps.
@@ -48,14 +50,17 @@ impl BlobLookup for Blobs {
     }
 }
 
-struct Slots(usize, BTreeMap<StepPath, Reuse>);
+struct Slots(usize, BTreeMap<StepPath, Reuse>, Option<Taken>);
 
 impl Gate for Slots {
     fn reuse(&mut self, step: &StepPath, _spec: &TaskSpec) -> Reuse {
         self.1.get(step).cloned().unwrap_or(Reuse::Later)
     }
 
-    fn grant(&mut self, _step: &StepPath, _spec: &TaskSpec) -> Grant {
+    fn grant(&mut self, _step: &StepPath, spec: &TaskSpec) -> Grant {
+        if let Some(kept) = self.2.as_ref().filter(|_| spec.idempotency.is_some()) {
+            return Grant::Reuse(kept.clone());
+        }
         if self.0 == 0 {
             return Grant::Wait;
         }
@@ -82,6 +87,7 @@ impl Bench {
             flow,
             now: START,
             slots,
+            kept: None,
             commits: Vec::new(),
             blobs: Arc::default(),
             reuse: BTreeMap::new(),
@@ -96,7 +102,8 @@ impl Bench {
     pub(super) fn of(run: Run, head: Hash, flow: Arc<Flow>, other: &Self) -> Self {
         let (blobs, now) = (Arc::clone(&other.blobs), other.now);
         let (commits, reuse, lines) = (Vec::new(), BTreeMap::new(), String::new());
-        Self { run, flow, now, slots: usize::MAX, commits, blobs, reuse, head, lines }
+        let (slots, kept) = (usize::MAX, None);
+        Self { run, flow, now, slots, kept, commits, blobs, reuse, head, lines }
     }
 
     /// The same run, to go on another way.
@@ -109,7 +116,7 @@ impl Bench {
     }
 
     pub(super) fn decide(&self, input: &Input) -> Decision {
-        let mut gate = Slots(self.slots, self.reuse.clone());
+        let mut gate = Slots(self.slots, self.reuse.clone(), self.kept.clone());
         let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobLookup>;
         let mut world = World { now: self.now, salt: Hash::ZERO, gate: &mut gate, blobs };
         decide(&self.run, &self.flow, input, &mut world)

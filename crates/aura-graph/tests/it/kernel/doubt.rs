@@ -147,6 +147,31 @@ fn settling_what_is_not_in_doubt_is_refused() {
 }
 
 #[test]
+fn the_same_answer_may_come_twice_but_no_other() {
+    let source = "flow: one\nnodes:\n  - { id: a, tool: sim.irreversible, with: {} }\n  - { id: b, tool: sim.irreversible, with: {} }\n";
+    for large in [false, true] {
+        let output = if large { "x".repeat(limits::INLINE_BYTES) } else { "x".to_owned() };
+        let mut bench = Bench::new(source, json!({}));
+        crash(&mut bench);
+        let said = settle(&bench, Settlement::Succeeded(Data::from(json!(output))));
+        let other = settle(&bench, Settlement::Retry);
+        bench.give(said.clone());
+        bench.nothing(&said);
+        assert_eq!(bench.refused(&other).code, Code::NotWaiting);
+        bench.succeed("b", json!(null));
+        bench.nothing(&said);
+        assert_eq!(bench.refused(&other).code, Code::RunClosed);
+    }
+    let mut bench = one("irreversible");
+    crash(&mut bench);
+    let again = settle(&bench, Settlement::Retry);
+    bench.give(again.clone());
+    bench.nothing(&again);
+    crash(&mut bench);
+    bench.give(again);
+}
+
+#[test]
 fn a_late_success_of_any_attempt_wins() {
     let mut bench = one("idempotent");
     let first = bench.outcome("a", succeeded(json!("first")));

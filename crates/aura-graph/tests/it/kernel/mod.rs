@@ -11,6 +11,7 @@ mod pausing;
 mod people;
 mod probes;
 mod properties;
+mod reuse;
 mod saga;
 mod signals;
 mod stopping;

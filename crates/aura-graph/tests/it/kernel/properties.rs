@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use aura_core::error::Code;
 use aura_core::event::{Doubt, Settlement, Work};
+use aura_core::fork::Origin;
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
 use aura_core::journal::Asked;
 use aura_core::{Data, canonical};
+use aura_graph::decide::Taken;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
 use aura_graph::state::{TaskPhase, fold_commit, from_snapshot, to_snapshot};
@@ -27,7 +29,9 @@ signals: { go: { not: { type: boolean } } }
 vars: { n: 0, m: 0 }
 nodes:
   - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
+  - { id: same, after: [], tool: sim.irreversible, with: { v: 1 }, on_error: continue, idempotency: { scope: flow } }
   - id: items
+    after: [first]
     on_error: continue
     map:
       items: [1, 2, 3]
@@ -64,7 +68,7 @@ nodes:
             tools: [sim.pure, sim.read, sim.irreversible]
             on_error: continue
             deadline: 1h
-  - { id: join, after: [items, sides], set: { joined: true } }
+  - { id: join, after: [items, sides, same], set: { joined: true } }
   - id: count
     set: { n: "{{ vars.n + 1 }}" }
   - id: more
@@ -183,6 +187,11 @@ fn history(seed: u64, value: &Value) -> Bench {
             bench.now = bench.now.max(*due);
         }
         bench.slots = seed.below(3);
+        bench.kept = seed.one_in(3).then(|| Taken {
+            from: Origin { run: bench.run.id, seq: 1 },
+            outcome: Settlement::Succeeded(Data::from(value.clone())),
+            truncated: false,
+        });
         if matches!(bench.decide(&input), Decision::Turn(_)) {
             bench.give(input);
         }
