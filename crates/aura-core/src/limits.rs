@@ -200,4 +200,6 @@ limits! {
     QUERY_MATCHES: usize = 100_000, "values that a JSONPath may yield";
     /// Checks of one verification.
     VERIFY_CHECKS: usize = 1_000, "checks of one verification";
+    /// Facts of one run that wait for their like in the other while two runs are compared.
+    COMPARE_WINDOW: usize = 10_000, "facts that wait for their like while runs are compared";
 }

@@ -17,6 +17,7 @@ use aura_core::ports::{RunQuery, Store, StoreError};
 use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
 use aura_graph::Run;
+use aura_graph::compare::outcome_of;
 use aura_graph::decide::{Reuse, Taken};
 use aura_graph::state::{Fork, fold_commit};
 
@@ -264,20 +265,6 @@ impl Recording {
             },
         }
     }
-}
-
-/// The outcome that an event tells.
-pub(crate) fn outcome_of(body: &EventBody) -> Option<(Settlement, bool)> {
-    Some(match body {
-        EventBody::ToolCompleted(data) => {
-            (Settlement::Succeeded(data.output.clone()), data.truncated)
-        }
-        EventBody::ToolFailed(data) => (Settlement::Failed(data.error.clone()), false),
-        EventBody::EffectReconciled(data) => (data.outcome.clone(), false),
-        EventBody::EffectSettled(data) => (data.outcome.clone(), false),
-        EventBody::EffectReused(data) => (data.outcome.clone(), data.truncated),
-        _ => return None,
-    })
 }
 
 fn outcome(

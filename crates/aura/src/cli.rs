@@ -84,6 +84,8 @@ commands! {
     Replay => replay;
     /// Go on from a step of a run, in a run of its own.
     Fork => fork;
+    /// Compare two runs, from the first thing in which they differ.
+    Diff => diff;
     /// Let a run start nothing new for now.
     Pause => pause;
     /// Cancel a run.

@@ -7,6 +7,7 @@ mod answering;
 mod archive;
 mod background;
 mod blobs;
+mod changes;
 mod cli;
 mod commands;
 mod context;

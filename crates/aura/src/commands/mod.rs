@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deny;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod effects;
 pub(crate) mod events;

@@ -11,11 +11,12 @@ use aura_core::ports::Store;
 use aura_core::time::Span;
 use aura_engine::{Verified, read_all};
 use aura_graph::Run;
-use aura_graph::state::{TaskPhase, fold};
+use aura_graph::state::{TaskPhase, fold, outline};
 use serde_json::{Map, Value, json};
 
 use super::events::text;
 use crate::blobs::StoreBlobs;
+use crate::changes;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -27,7 +28,7 @@ use crate::steps::Steps;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without flags: commit by commit, the events and what the state is after them; chain and state hashes
-are checked on the way. --verify checks two things: that the history is intact (hash chain, state
+are checked on the way. --to shows the state after one event, and what that event changed. --verify checks two things: that the history is intact (hash chain, state
 hashes), and that this build decides every commit as the log says. The exit code is 1 if not.
 
 Examples:
@@ -229,6 +230,7 @@ fn state_after(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Resu
     let mut steps = Steps::default();
     let (mut head, mut total) = (Hash::ZERO, 0);
     let mut last: Option<&'static str> = None;
+    let mut before = run.clone();
     read_all(store, id, &mut |commit| {
         let damaged = |why: String| {
             Problem::new(Code::ChainBroken, format!("run {id}: {why}")).next("aura store check")
@@ -239,6 +241,9 @@ fn state_after(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Resu
         for event in &events {
             total += 1;
             if total <= to {
+                if total == to {
+                    before = run.clone();
+                }
                 fold(&mut run, commit.header.at, event).map_err(|e| damaged(e.to_string()))?;
                 steps.take(commit.header.at, event);
                 last = Some(EventBody::kind(&event.body));
@@ -250,7 +255,7 @@ fn state_after(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Resu
         let what = format!("the run has the events 1 to {total}, not {to}");
         return Err(Problem::new(Code::Usage, what).next(format!("aura events {id}")));
     }
-    let at = At { run, steps, total, last: last.unwrap_or_default() };
+    let at = At { run, before, steps, total, last: last.unwrap_or_default() };
     if context.out.json {
         context.out.document(&at.document());
     } else {
@@ -262,6 +267,8 @@ fn state_after(context: &Context, store: &dyn Store, id: RunId, to: u64) -> Resu
 /// A run in the middle of its history.
 struct At {
     run: Run,
+    /// One event earlier.
+    before: Run,
     steps: Steps,
     /// Events of the whole history.
     total: u64,
@@ -281,6 +288,7 @@ impl At {
             .iter()
             .map(|(due, step, purpose)| json!({ "due": due, "step": step, "purpose": purpose }));
         document["timers"] = timers.collect();
+        document["changes"] = changes::document(&outline(&self.before), &outline(run));
         document["steps"] = self.steps.document();
         document["steps_omitted"] = json!(self.steps.omitted);
         document
@@ -308,6 +316,13 @@ impl At {
             );
         }
         row("state", &run.hash.to_string());
+        let changed = changes::lines(out, &outline(&self.before), &outline(run));
+        if !changed.is_empty() {
+            out.line(out.paint(Tone::Strong, "\n  what this event changed"));
+            for line in &changed {
+                out.line(format_args!("    {line}"));
+            }
+        }
         out.line("");
         for line in self.steps.draw(out, run.at) {
             out.line(format_args!("  {line}"));

@@ -3,6 +3,7 @@
 mod approvals;
 mod bench;
 mod code;
+mod compare;
 mod doubt;
 mod forks;
 mod heartbeat;
