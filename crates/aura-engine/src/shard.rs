@@ -5,6 +5,7 @@
 //! whoever drives it tells the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use aura_core::StepPath;
@@ -37,6 +38,8 @@ use crate::stream::{Job, Stream};
 /// Milliseconds before a shard whose store had no room tries again; doubled up to the longest.
 const FIRST_PAUSE_MS: u64 = 100;
 const LONGEST_PAUSE_MS: u64 = 5_000;
+/// Runs looked at in a step for those that may leave memory.
+const SWEPT: usize = 64;
 
 /// What a shard works with.
 pub struct ShardPorts {
@@ -95,8 +98,10 @@ pub struct Shard {
     draining: bool,
     /// Whether something became durable in this step.
     told: bool,
-    /// Runs in memory above which those at rest leave it.
-    crowded: usize,
+    /// The last run that was looked at, where a round is made over the runs in memory for those at rest.
+    sweep: Option<RunId>,
+    /// Whether a run may have come to rest since the last round began.
+    pub(crate) stirred: bool,
 }
 
 /// The group in the making.
@@ -190,7 +195,8 @@ impl Shard {
             broken: None,
             draining: false,
             told: false,
-            crowded: limits::HOT_RUNS,
+            sweep: None,
+            stirred: false,
         })
     }
 
@@ -212,6 +218,11 @@ impl Shard {
     /// Runs that are set aside because deciding them failed, with why.
     pub fn parked(&self) -> impl Iterator<Item = (RunId, &Problem)> {
         self.parked.iter().map(|(run, problem)| (*run, problem))
+    }
+
+    /// Runs in memory.
+    pub fn runs_in_memory(&self) -> usize {
+        self.streams.len()
     }
 
     /// Effects that hold a slot.
@@ -256,7 +267,11 @@ impl Shard {
     fn progress(&self) -> Progress {
         let waits = self.holds_back();
         let more = !self.waiting.is_empty() || !self.again.is_empty() || !self.held.is_empty();
-        let busy = !self.inbox.is_empty() || (!waits && (more || self.slots.can_grant()));
+        let leaving =
+            self.streams.len() > limits::HOT_RUNS && (self.stirred || self.sweep.is_some());
+        let busy = !self.inbox.is_empty()
+            || (!waits && (more || self.slots.can_grant()))
+            || (leaving && self.undurable.is_empty());
         let timer = self.timers.first().map(|(due, _)| *due).filter(|_| !waits);
         // A function that waits for an answer goes on from its journal, here or elsewhere.
         let done = self.in_flight.keys().all(|key| self.journals.contains_key(key))
@@ -591,6 +606,7 @@ impl Shard {
 
     fn let_go(&mut self, released: Released) {
         let run = released.run;
+        self.stirred = true;
         self.undurable_bytes = self.undurable_bytes.saturating_sub(released.bytes);
         if released.input.is_some() {
             self.undurable_commits = self.undurable_commits.saturating_sub(1);
@@ -760,10 +776,18 @@ impl Shard {
                 self.performs.remove(&run);
             }
         }
-        // Looked at again only when as many have come as stayed, so that many busy runs are not walked every step.
-        if self.streams.len() > self.crowded {
-            self.streams.retain(|_, stream| !stream.at_rest());
-            self.crowded = limits::HOT_RUNS.max(self.streams.len() * 2);
+        if self.streams.len() <= limits::HOT_RUNS || (self.sweep.is_none() && !self.stirred) {
+            self.sweep = None;
+            return;
+        }
+        // A few of them each time, so that many busy runs cost a step little.
+        let after = self.sweep.map_or(Bound::Unbounded, Bound::Excluded);
+        self.stirred &= self.sweep.is_some();
+        let looked: Vec<_> = self.streams.range((after, Bound::Unbounded)).take(SWEPT).collect();
+        self.sweep = looked.last().map(|(run, _)| **run).filter(|_| looked.len() == SWEPT);
+        let rest = looked.into_iter().filter(|(_, stream)| stream.at_rest());
+        for run in rest.map(|(run, _)| *run).collect::<Vec<_>>() {
+            self.streams.remove(&run);
         }
     }
 }

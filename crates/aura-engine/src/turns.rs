@@ -59,6 +59,7 @@ fn journal(run: &Run, step: &StepPath) -> Option<Vec<aura_core::journal::Recorde
 impl Shard {
     /// Presents an input to its run.
     pub(crate) fn decide_for(&mut self, run: RunId, job: Job, now: Millis) {
+        self.stirred = true;
         if let Err(problem) = self.load_performing(run) {
             let outcome = matches!(job.input, Input::Outcome(_));
             if outcome && problem.code == Code::Busy {

@@ -10,7 +10,7 @@ use aura_core::input::{Input, Outcome};
 use aura_core::ports::{Store, StoreError};
 use aura_core::task::{Task, TaskResult};
 use aura_core::time::Millis;
-use aura_core::{Data, RunId, StepPath, canonical};
+use aura_core::{Data, RunId, StepPath, canonical, limits};
 use aura_engine::{
     Committer, Fetcher, Message, Performer, Shard, ShardPorts, Snapshots, Submission, Submitted,
     Unit, Wanted, open_history,
@@ -230,6 +230,32 @@ fn a_start_that_comes_twice_is_one_run() {
     bench.start(1, source);
     assert!(bench.shard.broken().is_none(), "{:?}", bench.shard.broken());
     assert_eq!(bench.run(run).events, before);
+}
+
+#[test]
+fn runs_that_sleep_leave_memory_and_those_in_work_stay() {
+    let mut bench = Bench::new(64);
+    let salt = bench.store.info().unwrap().salt;
+    let works = "flow: works\nnodes:\n  - { id: t, tool: sim.pure, with: {} }\n";
+    let sleeps = "flow: sleeps\nnodes:\n  - { id: a, sleep: 1h }\n";
+    let many = u64::try_from(limits::HOT_RUNS * 2).unwrap();
+    for number in 1..=many {
+        let source = if number % 512 == 0 { works } else { sleeps };
+        let start = start_of(number, source, json!({}), salt);
+        let run = RunId(Uuid::from_u128(u128::from(number)));
+        bench.submit(run, Submitted::Start(Box::new(start)));
+    }
+    bench.rest();
+    let working = bench.tasks();
+    assert_eq!(working.len(), 4);
+    assert!(bench.shard.runs_in_memory() <= limits::HOT_RUNS, "{}", bench.shard.runs_in_memory());
+    for (run, _) in working {
+        bench.tell(run, done(json!(null)));
+    }
+    bench.now = bench.now.plus(3_600_000);
+    bench.rest();
+    let open = (1..=many).filter(|n| !bench.run(RunId(Uuid::from_u128(u128::from(*n)))).closed());
+    assert_eq!(open.count(), 0);
 }
 
 #[test]
