@@ -54,6 +54,8 @@ codes! {
     ApprovalExpired = "APPROVAL_EXPIRED";
     /// The action is not the one that was approved.
     ApprovalMismatch = "APPROVAL_MISMATCH";
+    /// The run's budget is used up.
+    BudgetExceeded = "BUDGET_EXCEEDED";
     /// A node did not end within its deadline.
     Deadline = "DEADLINE";
     /// No signal came before the wait's timeout.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Budget, BudgetExceeded, BudgetRaised, BudgetReserved, BudgetSettled};
 use crate::cbor;
 use crate::data::{BlobRef, Data};
 use crate::error::Failure;
@@ -144,6 +145,14 @@ bodies! {
     38 EffectWithheld(EffectWithheld) = "effect.withheld";
     /// A function asked for something from outside.
     40 JournalRecorded(JournalRecorded) = "journal.recorded";
+    /// What a call may cost is set aside, before its intent.
+    47 BudgetReserved(BudgetReserved) = "budget.reserved";
+    /// What was set aside is used or free again.
+    48 BudgetSettled(BudgetSettled) = "budget.settled";
+    /// A limit of a budget would be passed, or its time is over.
+    49 BudgetExceeded(Box<BudgetExceeded>) = "budget.exceeded";
+    /// A person granted more; the event's step is the one that has the budget, or the empty path for the run's.
+    50 BudgetRaised(BudgetRaised) = "budget.raised";
 }
 
 impl EventBody {
@@ -220,6 +229,10 @@ pub struct RunStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(12)]
     pub deadline: Option<Millis>,
+    /// What it may use up. Filled in by the decision: the flow's own, tightened by what stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(13)]
+    pub budget: Option<Budget>,
 }
 
 /// Data of `run.completed`.
@@ -283,6 +296,10 @@ pub struct StepStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(1)]
     pub deadline: Option<Millis>,
+    /// What the steps within it may use up together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(2)]
+    pub budget: Option<Budget>,
 }
 
 /// What a step opens.
@@ -681,6 +698,9 @@ pub enum Purpose {
     /// An attempt gave no sign of life for too long.
     #[n(6)]
     Heartbeat,
+    /// The time of a budget is over.
+    #[n(7)]
+    Budget,
 }
 
 /// Data of `timer.set` and `timer.fired`.

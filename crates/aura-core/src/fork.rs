@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::data::Data;
 use crate::event::{Event, FlowPin, Settlement};
 use crate::hash::Hash;
@@ -65,6 +66,10 @@ pub struct RunForked {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[n(11)]
     pub open: Vec<Reopened>,
+    /// What the fork may use up, its parent's beginning included. Filled in by the decision: what its flow says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(13)]
+    pub budget: Option<Budget>,
     /// State hash after the changes.
     #[n(12)]
     pub state: Hash,

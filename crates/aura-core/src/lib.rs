@@ -4,6 +4,7 @@
 //! in `GLOSSARY.md`; what a stored format means is in `docs/formats.md`.
 #![deny(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod budget;
 pub mod canonical;
 pub mod cbor;
 pub mod commit;

@@ -116,6 +116,8 @@ limits! {
     COMPENSATIONS: usize = 100_000, "compensations that a run keeps";
     /// Steps that could not be compensated, as the end of a run lists them.
     UNCOMPENSATED_LISTED: usize = 100, "uncompensated steps listed at the end of a run";
+    /// Largest amount of a budget: a billion dollars in micro-dollars, or as many tokens, steps or calls.
+    BUDGET_AMOUNT: u64 = 1_000_000_000_000_000, "micro-dollars, tokens, steps or calls of a budget";
     /// People who must say yes to one approval.
     QUORUM: u32 = 16, "people asked for by one approval";
     /// Forks of forks.

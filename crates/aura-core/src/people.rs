@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Raise;
 use crate::data::Data;
 use crate::hash::Hash;
 use crate::time::Millis;
@@ -38,6 +39,10 @@ pub struct ApprovalRequested {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(6)]
     pub again: Option<String>,
+    /// What a yes adds to the budget of the step, or of the run, that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(8)]
+    pub raise: Option<Raise>,
     /// The question.
     #[n(2)]
     pub message: String,

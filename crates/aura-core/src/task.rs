@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::budget::Amounts;
 use crate::data::Data;
 use crate::effect::EffectClass;
 use crate::error::Failure;
@@ -91,6 +92,10 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(13)]
     pub idempotency: Option<Idempotency>,
+    /// What an attempt may cost at most; absent where it costs nothing that is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(14)]
+    pub cost: Option<Amounts>,
 }
 
 /// That the result of a call is kept, and given to the same call instead of making it again.
@@ -165,6 +170,7 @@ impl ProbeSpec {
             heartbeat_ms: None,
             probe: None,
             idempotency: None,
+            cost: None,
         }
     }
 }

@@ -91,6 +91,7 @@ fn forked(then: Vec<Event>) -> Event {
         actor: "me".to_owned(),
         then,
         open: Vec::new(),
+        budget: None,
         state: Hash::ZERO,
     }));
     Event { step: None, attempt: None, body }

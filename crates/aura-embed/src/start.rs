@@ -77,6 +77,7 @@ impl Start {
             key: self.key,
             labels: self.labels,
             deadline: None,
+            budget: None,
             seed: random()?,
             salt: random()?,
             flags: aura_graph::flags::CURRENT.to_vec(),

@@ -73,6 +73,7 @@ fn start(flow: &Flow) -> Input {
         key: None,
         labels: BTreeMap::new(),
         deadline: None,
+        budget: None,
         seed: Hash::ZERO,
         salt: Hash::ZERO,
         flags: aura_graph::flags::CURRENT.to_vec(),

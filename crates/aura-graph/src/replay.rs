@@ -149,7 +149,10 @@ fn granted_of(events: &[Event]) -> Input {
     let answered = |event: &&Event| {
         matches!(
             event.body,
-            EventBody::ToolCalled(_) | EventBody::EffectReused(_) | EventBody::EffectWithheld(_)
+            EventBody::ToolCalled(_)
+                | EventBody::EffectReused(_)
+                | EventBody::EffectWithheld(_)
+                | EventBody::BudgetExceeded(_)
         )
     };
     Input::Granted {

@@ -15,6 +15,7 @@ use aura_graph::Run;
 use aura_graph::state::Asked;
 use serde_json::json;
 
+use crate::budget;
 use crate::commands::approvals::counted;
 use crate::context::Context;
 use crate::door::Door;
@@ -102,8 +103,11 @@ impl Answering {
         match self {
             Self::Nobody => Ok(false),
             Self::Yes => {
-                // One person counts once: where others must say yes too, it waits for them.
-                let asked = run.approvals.iter().filter(|(_, asked)| !asked.has(&context.actor));
+                // One person counts once: where others must say yes too, it waits for them. What is to be done was
+                // agreed to, not what it may cost: that would be a budget without a limit.
+                let asked = run.approvals.iter().filter(|(_, asked)| {
+                    !asked.has(&context.actor) && asked.request.raise.is_none()
+                });
                 let asked: Vec<_> =
                     asked.map(|(step, asked)| (step.clone(), asked.request.action)).collect();
                 let any = !asked.is_empty();
@@ -217,7 +221,8 @@ fn show(context: &Context, step: &StepPath, open: &Asked) {
     let out = &context.out;
     let asked = &open.request;
     out.line(format_args!("{} {}", out.paint(Tone::Warn, "?"), plain(&asked.message)));
-    out.line(out.paint(Tone::Faint, format_args!("  asked at {step}")));
+    let place = budget::told(step);
+    out.line(out.paint(Tone::Faint, format_args!("  asked at {place}")));
     if let Some(again) = &asked.again {
         out.line(format_args!("  '{again}' approved another call than this one"));
     }

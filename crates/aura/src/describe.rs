@@ -1,5 +1,6 @@
 //! Events and values in a few words, as a person reads them in a list.
 
+use aura_core::budget::{Amounts, Resource};
 use aura_core::data::Data;
 use aura_core::event::{
     Doubt, EventBody, Next, OnFailure, Output, Purpose, Request, Settlement, SkipReason, Work,
@@ -11,7 +12,7 @@ use aura_core::time::{Millis, Span};
 use serde_json::Value;
 
 use crate::output::{Tone, cut, local_time, plain, short};
-use crate::saga;
+use crate::{budget, saga};
 
 /// Characters of a value in a list.
 const BRIEF: usize = 72;
@@ -92,6 +93,7 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         EventBody::EffectUnknown(_)
         | EventBody::EffectWithheld(_)
         | EventBody::ApprovalRequested(_)
+        | EventBody::BudgetExceeded(_)
         | EventBody::ApprovalMismatched(_)
         | EventBody::StepRetrying(_)
         | EventBody::RunCancelling(_)
@@ -199,7 +201,7 @@ fn act(body: &EventBody) -> String {
     }
 }
 
-/// The rest of [`act`]: what is undone, and what functions ask for.
+/// The rest of [`act`]: what is undone, what functions ask for, and what is used up.
 fn undo_or_code(body: &EventBody) -> String {
     match body {
         EventBody::SagaStarted(e) => {
@@ -222,8 +224,28 @@ fn undo_or_code(body: &EventBody) -> String {
             };
             format!("call {}: {asked}{}", e.number, answer.unwrap_or_default())
         }
+        EventBody::BudgetReserved(e) => amounts(&e.amounts),
+        EventBody::BudgetSettled(e) if e.spent.is_nothing() => {
+            format!("nothing of {} used", amounts(&e.reserved))
+        }
+        EventBody::BudgetSettled(e) => {
+            format!("{} used, {} reserved", amounts(&e.spent), amounts(&e.reserved))
+        }
+        EventBody::BudgetExceeded(e) => one_line(&budget::exceeded(e), BRIEF * 2),
+        EventBody::BudgetRaised(e) => format!("{} to {}", e.resource, e.resource.show(e.limit)),
         _ => String::new(),
     }
+}
+
+/// Amounts of money and tokens.
+fn amounts(amounts: &Amounts) -> String {
+    let both = [Resource::Usd, Resource::Tokens].into_iter().filter(|one| amounts.of(*one) > 0);
+    let told = both.map(|one| match one {
+        Resource::Usd => one.show(amounts.of(one)),
+        other => format!("{} {other}", amounts.of(other)),
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() { "nothing".to_owned() } else { told.join(" and ") }
 }
 
 fn forked(e: &RunForked) -> String {
@@ -334,6 +356,7 @@ pub(crate) fn purpose(purpose: Purpose) -> &'static str {
         Purpose::Attempt => "attempt ends at",
         Purpose::Heartbeat => "sign of life due at",
         Purpose::Deadline => "deadline at",
+        Purpose::Budget => "time is over at",
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::VerificationFailed
         | Code::ApprovalDenied
         | Code::ApprovalExpired
+        | Code::BudgetExceeded
         | Code::Deadline
         | Code::WaitTimeout
         | Code::InDoubt

@@ -7,6 +7,7 @@ mod answering;
 mod archive;
 mod background;
 mod blobs;
+mod budget;
 mod changes;
 mod cli;
 mod commands;

@@ -3,8 +3,8 @@
 use aura_graph::Run;
 use serde::Serialize;
 
-use crate::describe;
 use crate::output::plain;
+use crate::{budget, describe};
 
 /// Something that only a person or a signal can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,12 +36,16 @@ pub(crate) fn needs(run: &Run) -> Vec<Need> {
         });
     }
     for (step, asked) in &run.approvals {
+        let (typed, told) = (budget::typed(step), budget::told(step));
         needs.push(Need {
             kind: "approval",
-            step: step.to_string(),
-            what: format!("approval at {step}: {}", plain(&asked.request.message)),
-            command: format!("aura approve {id} {step}"),
-            others: vec![format!("aura deny {id} {step} --reason TEXT")],
+            step: typed.to_owned(),
+            what: match asked.request.raise {
+                Some(_) => format!("more budget for {told}: {}", plain(&asked.request.message)),
+                None => format!("approval at {told}: {}", plain(&asked.request.message)),
+            },
+            command: format!("aura approve {id} {typed}"),
+            others: vec![format!("aura deny {id} {typed} --reason TEXT")],
         });
     }
     for (step, signal) in &run.waits {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aura_core::budget::Budget;
 use aura_core::canonical;
 use aura_core::data::{Data, blob_address};
 use aura_core::error::{Code, Problem};
@@ -33,6 +34,8 @@ pub(crate) struct Order {
     pub(crate) key: Option<String>,
     /// Labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// What it may use up, beside what the flow says.
+    pub(crate) budget: Option<Budget>,
     /// What its tools may reach.
     pub(crate) permissions: Permissions,
     /// Who asks.
@@ -57,6 +60,7 @@ impl Order {
             actor: self.actor,
             state: Hash::ZERO,
             deadline: None,
+            budget: self.budget,
         };
         Ok(StartRun { started, bundle, flow, perform: true })
     }

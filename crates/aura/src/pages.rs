@@ -39,6 +39,7 @@ pages! {
     ApprovalDenied = "APPROVAL_DENIED",
     ApprovalExpired = "APPROVAL_EXPIRED",
     ApprovalMismatch = "APPROVAL_MISMATCH",
+    BudgetExceeded = "BUDGET_EXCEEDED",
     Deadline = "DEADLINE",
     WaitTimeout = "WAIT_TIMEOUT",
     InDoubt = "IN_DOUBT",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use aura_core::budget::OnExceeded;
 use aura_core::data::Data;
 use aura_core::event::{
     ArtifactCreated, Event, EventBody, Output as Made, Settlement, StepFailed, Work,
@@ -264,6 +265,9 @@ impl Step {
             EventBody::ProbeStarted(_) => self.status = "probing",
             EventBody::EffectReconciled(data) => self.told(&data.outcome),
             EventBody::EffectSettled(data) => self.told(&data.outcome),
+            EventBody::BudgetExceeded(data) if data.then == OnExceeded::Ask => {
+                self.status = "waiting";
+            }
             EventBody::ApprovalRequested(_) => self.status = "waiting",
             EventBody::ApprovalGranted(_) => self.status = "running",
             EventBody::StepCompleted(data) => {

@@ -106,6 +106,7 @@ impl Bench {
             actor: "bench".to_owned(),
             state: Hash::ZERO,
             deadline: None,
+            budget: None,
         };
         let start = StartRun {
             started,

@@ -12,6 +12,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("probing", PROBING),
     ("sharing", SHARING),
     ("sharing again", SHARING_AGAIN),
+    ("budget", BUDGET),
 ];
 
 const EFFECTS: &str = r#"
@@ -294,4 +295,30 @@ nodes:
           retry: { max_attempts: 100 }
           idempotency: { scope: tenant }
 output: { pay: $steps.pay.output, sides: $steps.sides.output }
+"#;
+
+/// Every limit is passed several times, and somebody always grants more.
+const BUDGET: &str = r#"
+flow: budget
+budget: { usd: 0.50, tokens: 30, tool_calls: 4, steps: 9, on_exceeded: ask }
+nodes:
+  - id: items
+    budget: { usd: 0.30, tool_calls: 3, on_exceeded: ask }
+    map:
+      items: [1, 2, 3, 4, 5, 6]
+      as: n
+      concurrency: 3
+      do:
+        - id: put
+          tool: sim.idempotent
+          with: { n: $n, index: $index }
+          cost: { usd: 0.10, tokens: 20, actual: { usd: 0.05, tokens: "{{ output.echo.n }}" } }
+        - { id: pay, tool: sim.irreversible, with: { n: "{{ steps.put.output.echo.n * 10 }}" }, cost: { usd: 0.20 } }
+  - id: dear
+    tool: sim.irreversible
+    with: { n: dear }
+    cost: { usd: 1000 }
+    on_budget: cheap
+  - { id: cheap, tool: sim.read, with: { n: cheap }, cost: { usd: 0.01 } }
+output: "{{ [steps.items.output | length, steps.dear.status, steps.cheap.output.echo.n] }}"
 "#;

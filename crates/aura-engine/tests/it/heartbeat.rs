@@ -81,6 +81,7 @@ fn attempt(heartbeat_ms: Option<u64>, args: Value, details: Option<Data>) -> Vec
         heartbeat_ms,
         probe: None,
         idempotency: None,
+        cost: None,
     };
     let task = Task {
         run: RunId(uuid::Uuid::nil()),

@@ -66,6 +66,9 @@ impl Work<'_, '_> {
             let mut moved = false;
             for place in 0..def.nodes.len() {
                 let reach = reach(self.run.scope(body), &def, place);
+                if reach == Reach::Ready && self.run.asks_for_more(body) {
+                    continue;
+                }
                 if reach != Reach::NotYet && !self.spend() {
                     self.later(Job::Body(body.clone()));
                     return Ok(());

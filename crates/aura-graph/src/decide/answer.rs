@@ -160,6 +160,10 @@ impl Work<'_, '_> {
         // Initial variables may refer to the input, so they are rendered against a run that has it.
         self.run.started = Some(std::sync::Arc::new(start.clone()));
         let own = self.flow.deadline_ms.map(|span| self.now.plus(span));
+        start.budget = match (self.flow.budget, start.budget) {
+            (own, Some(given)) => Some(own.unwrap_or_default().tightened(&given.limits)),
+            (own, None) => own,
+        };
         start.deadline = own.into_iter().chain(start.deadline).min();
         let root = StepPath::root();
         let context = self.context(&root);
@@ -215,6 +219,7 @@ impl Work<'_, '_> {
                 None => Ok(()),
             },
             Purpose::Attempt | Purpose::Heartbeat => self.attempt_lost(step, purpose),
+            Purpose::Budget => self.out_of_time(step),
             Purpose::Deadline => {
                 let failing = self.run.node(step).is_some_and(|node| node.failing.is_some());
                 if failing || step.is_root() {

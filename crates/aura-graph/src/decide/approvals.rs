@@ -101,6 +101,7 @@ impl Work<'_, '_> {
             action,
             of: None,
             again: None,
+            raise: None,
             message,
             shows,
             roles: approval.roles.clone(),
@@ -209,6 +210,9 @@ impl Work<'_, '_> {
                 if self.run.approvals.contains_key(step) {
                     return Ok(());
                 }
+                if let Some(raise) = asked.request.raise {
+                    return self.more_granted(step, raise);
+                }
                 if self.run.tasks.contains_key(step) {
                     return self.release(step);
                 }
@@ -219,6 +223,9 @@ impl Work<'_, '_> {
                 let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 let message = format!("{actor} said no{why}");
                 self.emit(step, EventBody::ApprovalDenied(answer))?;
+                if let Some(raise) = asked.request.raise {
+                    return self.more_denied(step, raise);
+                }
                 self.fail(step, Failure::certain(Code::ApprovalDenied, message))
             }
         }
@@ -297,11 +304,11 @@ fn granted_output(asked: &Asked, last: &Answer) -> Value {
 
 /// Hash of an action that is approved: the call at one visit of its step, run and policy (none is loaded, so it is
 /// zero).
-fn action_hash(run: &[u8], step: &StepPath, call: Hash) -> Hash {
+pub(super) fn action_hash(run: &[u8], step: &StepPath, call: Hash) -> Hash {
     Hash::of_parts(&[&call.0, step.as_str().as_bytes(), run, &Hash::ZERO.0])
 }
 
-fn question_hash(step: &StepPath, message: &str, shows: &Map<String, Value>) -> Hash {
+pub(super) fn question_hash(step: &StepPath, message: &str, shows: &Map<String, Value>) -> Hash {
     let shows = canonical::to_vec(&Value::Object(shows.clone()));
     Hash::of_parts(&[step.as_str().as_bytes(), message.as_bytes(), &shows])
 }

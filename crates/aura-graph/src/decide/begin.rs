@@ -45,6 +45,9 @@ impl Work<'_, '_> {
                 Err(failure) => return self.fail(&step, failure),
             }
         }
+        if !self.may_start(&step)? {
+            return Ok(());
+        }
         match self.open(&step, list, place, &context)? {
             Ok(()) => Ok(()),
             Err(failure) => self.fail(&step, failure),
@@ -88,6 +91,10 @@ impl Work<'_, '_> {
                     Ok(probe) => probe,
                     Err(failure) => return Ok(Err(failure)),
                 };
+                call.cost = match Self::cost_of(node, &call, context)? {
+                    Ok(cost) => cost,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 self.open_task(step, node, call).map(Ok)
             }
             Kind::Code(code) => self.code(step, node, code, context),
@@ -126,7 +133,8 @@ impl Work<'_, '_> {
 
     pub(super) fn started(&mut self, step: &StepPath, node: &Node, work: Opened) -> Step {
         let deadline = node.deadline_ms.map(|span| self.now.plus(span));
-        self.emit(step, EventBody::StepStarted(Box::new(StepStarted { work, deadline })))
+        let budget = node.budget;
+        self.emit(step, EventBody::StepStarted(Box::new(StepStarted { work, deadline, budget })))
     }
 
     fn wait_for(
@@ -189,6 +197,7 @@ impl Work<'_, '_> {
             key_ttl_ms: by_key.then_some(limits::KEY_TTL_MS),
             probe: None,
             idempotency: node.idempotency,
+            cost: None,
         })
     }
 

@@ -66,6 +66,7 @@ impl Work<'_, '_> {
             heartbeat_ms: None,
             probe: None,
             idempotency: None,
+            cost: None,
         };
         self.started(step, node, Opened::Code(Arc::new(spec)))?;
         self.open.push(step.clone());
@@ -111,7 +112,7 @@ impl Work<'_, '_> {
         match asked {
             Asked::Sleep { ms } => {
                 let work = Opened::Sleep;
-                let started = StepStarted { work, deadline: None };
+                let started = StepStarted { work, deadline: None, budget: None };
                 self.emit(&place, EventBody::StepStarted(Box::new(started)))?;
                 let timer = Timer { purpose: Purpose::Sleep, due: self.now.plus(ms) };
                 self.emit(&place, EventBody::TimerSet(timer))

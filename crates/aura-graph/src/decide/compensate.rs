@@ -53,6 +53,7 @@ impl Work<'_, '_> {
     /// Nothing binds the run any more, and it ends in failure or by cancellation: it is undone first, if there is
     /// something to undo.
     pub(super) fn end_badly(&mut self, failed: Option<(Failure, Option<StepPath>)>) -> Step {
+        self.settle_below(&StepPath::root())?;
         if self.run.saga.as_ref().is_none_or(|saga| saga.waiting() == 0) {
             return self.end_as(failed, None);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aura_core::commit::Cause;
 use aura_core::error::{Code, Problem};
-use aura_core::event::{EventBody, RunStarted, Settlement, Work as Opened};
+use aura_core::event::{EventBody, Purpose, RunStarted, Settlement, Work as Opened};
 use aura_core::fork::{
     Change, Changed, EffectReused, EffectWithheld, ForkEffects, Mocks, Reopened, RunForked,
     Withheld,
@@ -56,6 +56,7 @@ impl Work<'_, '_> {
         }
         let keys = self.reopened(&mut forked, then.as_ref());
         forked.state = self.run.hash;
+        forked.budget = self.flow.budget;
         let (open, parent) = (forked.open.clone(), forked.parent);
         self.borrowed.extend(forked.then.iter().filter_map(|event| event.step.clone()));
         let asked = forked.clone();
@@ -93,7 +94,10 @@ impl Work<'_, '_> {
     ) -> Step {
         match then {
             None if forked.seq == 0 => Err(Stop::Nothing),
-            None | Some(Input::Approval { .. }) => Ok(()),
+            // The fork has its own time.
+            None | Some(Input::Approval { .. } | Input::Timer { purpose: Purpose::Budget, .. }) => {
+                Ok(())
+            }
             Some(Input::Start(started)) => self.start_fork(&started, forked),
             Some(Input::Settle { key, outcome, actor, reason }) => {
                 let key = keys.get(&key).copied().unwrap_or(key);
@@ -112,6 +116,7 @@ impl Work<'_, '_> {
         start.key = None;
         // Computed anew from the flow: the parent's has run meanwhile.
         start.deadline = None;
+        start.budget = None;
         let mut vars = BTreeMap::new();
         for change in &forked.changes {
             match &change.of {
@@ -179,7 +184,7 @@ impl Work<'_, '_> {
             (Kind::Wait(wait), Inside::Wait(signal)) => wait.signal == *signal,
             (Kind::Approval(_), Inside::Nothing) => self.run.approvals.contains_key(step),
             (Kind::Sleep(_), Inside::Nothing) => {
-                self.run.timers.due(step, aura_core::event::Purpose::Sleep).is_some()
+                self.run.timers.due(step, Purpose::Sleep).is_some()
             }
             (_, Inside::Bodies(bodies)) => {
                 let keys: Vec<String> = match &bodies.work {

@@ -7,6 +7,7 @@ mod advance;
 mod answer;
 mod approvals;
 mod begin;
+mod budget;
 mod code;
 mod compensate;
 mod fork;

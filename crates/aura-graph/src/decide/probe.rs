@@ -17,6 +17,7 @@ use aura_core::task::{ProbeSpec, Retry, TaskSpec};
 use serde_json::{Value, json};
 
 use super::begin::{call_hash, key_hash};
+use super::budget::Used;
 use super::turn::{Evaluated, Step, Work, evaluated};
 use super::view::View;
 use crate::definition::{Node, Probe};
@@ -102,6 +103,7 @@ impl Work<'_, '_> {
                 });
                 let failure = Failure { certain: true, ..before }.of_attempt(task.attempt);
                 self.reconciled(&step, &task, Settlement::Failed(failure.clone()))?;
+                self.settle_reserved(&step, Used::Nothing)?;
                 let used_up = task.attempt >= task.spec.retry.max_attempts;
                 if used_up || failure.code == Code::Deadline || self.stops(&step) {
                     return self.fail(&step, failure);

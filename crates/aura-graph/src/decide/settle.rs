@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aura_core::data::Data;
-use aura_core::error::Failure;
+use aura_core::error::{Code, Failure};
 use aura_core::event::{EventBody, Next, OnFailure, Output, StepCompleted, StepFailed};
 use aura_core::hash::Hash;
 use aura_core::limits;
@@ -84,10 +84,14 @@ impl Work<'_, '_> {
         let (list, place) = self.node_def(step)?;
         let mut next = None;
         let mut error = error;
-        // A run that has used up its steps goes on nowhere, whatever its nodes say about failures.
-        let on_error = match list.nodes[place].on_error {
+        let node = &list.nodes[place];
+        let refused = error.code == Code::BudgetExceeded;
+        // What has used up its steps goes on nowhere, whatever its nodes say about failures.
+        let on_error = match node.on_budget.filter(|_| refused) {
             _ if self.run.steps >= limits::RUN_STEPS => OnError::Fail,
-            declared => declared,
+            _ if refused && self.run.budgets.out_of_steps(step) => OnError::Fail,
+            Some(to) => OnError::Goto(to),
+            None => node.on_error,
         };
         let then = match on_error {
             OnError::Fail => OnFailure::Fail,
@@ -108,6 +112,7 @@ impl Work<'_, '_> {
                 }
             }
         };
+        self.settle_below(step)?;
         let data = StepFailed { error, then, compensate, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepFailed(data))?;
         self.after_step(step);

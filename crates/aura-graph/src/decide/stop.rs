@@ -66,6 +66,7 @@ impl Work<'_, '_> {
     pub(super) fn fail_body(&mut self, body: &StepPath, error: Failure) -> Step {
         let then = OnFailure::Fail;
         let data = StepFailed { error, then, compensate: None, next: None, state: Hash::ZERO };
+        self.settle_below(body)?;
         self.emit(body, EventBody::StepFailed(data))?;
         if let Some(step) = body.parent() {
             self.later(Job::Step(step));

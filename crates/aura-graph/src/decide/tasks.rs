@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::Grant;
+use super::budget::Used;
 use super::fork::Source;
 use super::turn::{Step, Stop, Work};
 use crate::definition::Kind;
@@ -38,17 +39,24 @@ impl Work<'_, '_> {
             self.after_step(step);
             return Ok(());
         }
+        if self.run.waits_for_more(step) {
+            return Ok(());
+        }
         match self.source(step, &task)? {
             Source::Call => {}
             Source::Later => return Ok(()),
             Source::Outcome(reused) => return self.reuse(step, attempt, *reused),
             Source::Nobody(why) => return self.withhold(step, &task, why),
         }
+        if !self.may_call(step, &task)? {
+            return Ok(());
+        }
         match self.world.gate.grant(step, &task.spec) {
             Grant::Go => {}
             Grant::Wait => return Ok(()),
             Grant::Reuse(taken) => return self.reuse(step, attempt, taken.of(&task.spec)),
         }
+        self.reserve(step, attempt, &task)?;
         let called = ToolCalled {
             tool: task.spec.tool.clone(),
             call: task.spec.call,
@@ -131,6 +139,7 @@ impl Work<'_, '_> {
         if let Some(of) = step.compensates() {
             return self.undone(&of);
         }
+        self.settle_success(step)?;
         let outcome = self.run.node(step).and_then(|node| node.outcome.clone());
         let data = outcome.unwrap_or_default();
         if matches!(self.flow.node_at(step).map(|node| &node.kind), Some(Kind::Code(_))) {
@@ -168,6 +177,7 @@ impl Work<'_, '_> {
             ToolFailed { call: task.spec.call, error: error.clone(), retry_after_ms: asked_ms };
         let waits = self.waits_for_answer(step);
         self.emit_attempt(step, task.attempt, EventBody::ToolFailed(data))?;
+        self.settle_failure(step, task, &error)?;
         if waits {
             // What the open call does must be known before its step ends.
             return self.unwind(step);
@@ -311,6 +321,7 @@ impl Work<'_, '_> {
         self.made(step, task, &artifacts)?;
         match settlement {
             Settlement::Failed(failure) => {
+                self.settle_reserved(step, Used::Nothing)?;
                 let task = self.run.tasks.get(step).cloned().ok_or(Stop::Nothing)?;
                 self.after_failure(step, &task, failure, None)
             }
@@ -401,6 +412,10 @@ impl Work<'_, '_> {
             } else if task.spec.class == EffectClass::Pure {
                 self.open.push(step);
             } else {
+                // A look that was lost was perhaps paid for, and the next one is paid for as well.
+                if task.spec.class.abandonable() {
+                    self.settle_reserved(&step, Used::Whole)?;
+                }
                 // A crash costs no attempt.
                 self.try_intent(&step, task.attempt)?;
             }
@@ -433,8 +448,12 @@ impl Work<'_, '_> {
         self.emit_attempt(&step, task.attempt, EventBody::EffectSettled(said.clone()))?;
         match &said.outcome {
             Settlement::Succeeded(_) => self.done(&step),
-            Settlement::Failed(failure) => self.fail(&step, failure.clone()),
+            Settlement::Failed(failure) => {
+                self.settle_reserved(&step, Used::Nothing)?;
+                self.fail(&step, failure.clone())
+            }
             Settlement::Retry => {
+                self.settle_reserved(&step, Used::Nothing)?;
                 let attempt = self.run.tasks.get(&step).map_or(1, |task| task.attempt);
                 self.try_intent(&step, attempt)
             }

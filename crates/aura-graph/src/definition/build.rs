@@ -10,8 +10,8 @@ use aura_core::tool::ToolDef;
 use super::draft;
 use super::edges::Graph;
 use super::model::{
-    Approval, Body, Branch, CALL, Case, Check, Flow, Function, Kind, Loop, LoopMode, Map, Node,
-    OnError, Probe, Route, Sleep, Tools, Verify, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Cost, Flow, Function, Kind, Loop, LoopMode, Map,
+    Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Wait,
 };
 use crate::expr::Template;
 
@@ -31,6 +31,7 @@ pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> F
         vars: draft.vars.into_iter().map(|(name, template)| (name, template.value)).collect(),
         body,
         output: draft.output.map(|output| output.value),
+        budget: draft.budget,
         definitions: defs.iter().map(|(name, def)| (name.clone(), def.hash())).collect(),
         tools: defs,
     }
@@ -67,6 +68,11 @@ fn body(draft: draft::Body<'_>, tools: &dyn Tools, defs: &mut Defs) -> Arc<Body>
             idempotency: node.idempotency,
             max_visits: node.max_visits,
             compensate: node.compensate.and_then(|undo| compensation(*undo, tools, defs)),
+            cost: node
+                .cost
+                .map(|node| NodeCost { most: cost(node.most), actual: node.actual.map(cost) }),
+            budget: node.budget,
+            on_budget: graph.degrades[at],
             approved_by: Vec::new(),
         });
     }
@@ -115,6 +121,9 @@ fn compensation(node: draft::Node<'_>, tools: &dyn Tools, defs: &mut Defs) -> Op
         max_visits: node.max_visits,
         approved_by: Vec::new(),
         compensate: None,
+        cost: None,
+        budget: None,
+        on_budget: None,
     }))
 }
 
@@ -213,6 +222,9 @@ fn function(
         idempotency: None,
         max_visits: 1,
         compensate: None,
+        cost: None,
+        budget: None,
+        on_budget: None,
         approved_by: Vec::new(),
     };
     let index = BTreeMap::from([(CALL.to_owned(), 0)]);
@@ -245,6 +257,10 @@ fn probe(draft: draft::Probe<'_>, defs: &mut Defs) -> Option<Probe> {
         not_done: draft.not_done.map(|not_done| not_done.value),
         output: draft.output.map(|output| output.value),
     })
+}
+
+fn cost(draft: draft::Cost<'_>) -> Cost {
+    Cost { usd: draft.usd.map(|usd| usd.value), tokens: draft.tokens.map(|tokens| tokens.value) }
 }
 
 fn verification(draft: draft::Verify<'_>) -> Verify {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use aura_core::budget::Budget;
 use aura_core::effect::EffectClass;
 use aura_core::task::{Idempotency, OnUnknown, Retry};
 use aura_core::tool::ToolDef;
@@ -39,6 +40,22 @@ pub(super) struct Flow<'t> {
     pub(super) signals: Option<BTreeMap<String, Value>>,
     pub(super) body: Body<'t>,
     pub(super) output: Option<Placed<'t, Template>>,
+    pub(super) budget: Option<Budget>,
+}
+
+/// What a call costs.
+#[derive(Debug)]
+pub(super) struct NodeCost<'t> {
+    pub(super) most: Cost<'t>,
+    pub(super) actual: Option<Cost<'t>>,
+    pub(super) span: Range<usize>,
+    pub(super) path: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Cost<'t> {
+    pub(super) usd: Option<Placed<'t, Template>>,
+    pub(super) tokens: Option<Placed<'t, Template>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +90,9 @@ pub(super) struct Node<'t> {
     pub(super) probe: Option<Probe<'t>>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) max_visits: u32,
+    pub(super) cost: Option<NodeCost<'t>>,
+    pub(super) budget: Option<Budget>,
+    pub(super) on_budget: Option<Placed<'t, String>>,
     /// A node of its own, in no list.
     pub(super) compensate: Option<Box<Node<'t>>>,
 }

@@ -18,6 +18,8 @@ pub(super) struct Graph {
     pub(super) routes: Vec<Vec<Option<Target>>>,
     /// The handler of each node.
     pub(super) handlers: Vec<Option<usize>>,
+    /// Where each node leads when its call would pass a limit of the budget.
+    pub(super) degrades: Vec<Option<usize>>,
     /// For each node, those that are settled before it starts. Empty where the edges make no sense.
     before: Vec<Bits>,
 }
@@ -106,9 +108,16 @@ impl List<'_, '_> {
                     .collect(),
             );
             graph.handlers.push(match &node.on_error {
-                OnError::Goto(name) => self.handler(at, name),
+                OnError::Goto(name) => {
+                    self.handler(at, name, "use fail, continue or the id of a node of this list")
+                }
                 OnError::Fail | OnError::Continue => None,
             });
+            let degrades = node
+                .on_budget
+                .as_ref()
+                .and_then(|name| self.handler(at, name, "use the id of a node of this list"));
+            graph.degrades.push(degrades);
         }
         graph.incoming = incoming(&graph, &afters);
         if !self.sound || nodes.iter().any(|node| node.id.is_empty()) {
@@ -144,11 +153,16 @@ impl List<'_, '_> {
         found
     }
 
-    fn handler(&mut self, at: usize, name: &Placed<'_, String>) -> Option<usize> {
+    fn handler(
+        &mut self,
+        at: usize,
+        name: &Placed<'_, String>,
+        others: &'static str,
+    ) -> Option<usize> {
         let known = self.findings.len();
         let Some(found) = self.find(name) else {
             if let Some(finding) = self.findings.since(known) {
-                finding.suggest_else("use fail, continue or the id of a node of this list");
+                finding.suggest_else(others);
             }
             return None;
         };
@@ -221,8 +235,8 @@ impl List<'_, '_> {
             Via::After => node.after.iter().flatten().find(|name| name.value == from.id),
             Via::Next => from.next.iter().map(|route| &route.to).find(|to| to.value == node.id),
             Via::Error => match &from.on_error {
-                OnError::Goto(name) => Some(name),
-                _ => None,
+                OnError::Goto(name) if name.value == node.id => Some(name),
+                _ => from.on_budget.as_ref(),
             },
             Via::Implicit => None,
         };
@@ -270,9 +284,12 @@ fn incoming(graph: &Graph, afters: &[Option<Vec<usize>>]) -> Vec<Vec<Edge>> {
                 incoming[target.to].push(edge);
             }
         }
-        if let Some(handler) = graph.handlers[from] {
+        for handler in [graph.handlers[from], graph.degrades[from]].into_iter().flatten() {
             outside[handler] = true;
-            incoming[handler].push(Edge { from, via: Via::Error });
+            let edge = Edge { from, via: Via::Error };
+            if !incoming[handler].contains(&edge) {
+                incoming[handler].push(edge);
+            }
         }
     }
     let mut above = None;

@@ -33,6 +33,8 @@ pub(super) struct Flow {
     /// What the flow does: a list of nodes. Each follows the one above it unless it says otherwise.
     #[schemars(length(min = 1))]
     nodes: Vec<Node>,
+    /// What a run may use up.
+    budget: Option<Budget>,
     /// The output of the run, any value with expressions. Without it: the output of the last node that completed.
     output: Option<Value>,
 }
@@ -73,6 +75,13 @@ pub(super) struct Node {
     probe: Option<Probe>,
     /// Where the same call counts as one (tool nodes): its result is then given again instead of calling again.
     idempotency: Option<Idempotency>,
+    /// What a call costs (tool nodes).
+    cost: Option<Cost>,
+    /// What the steps within it may use up together, at each visit anew (code, switch, parallel, map and loop nodes).
+    budget: Option<Budget>,
+    /// The id of the node to go to where a budget does not let it be done (tool, code, switch, parallel, map and loop
+    /// nodes).
+    on_budget: Option<String>,
     /// How often a `next` that leads back may visit the node.
     #[schemars(range(min = 1, max = 100))]
     max_visits: Option<u32>,
@@ -117,6 +126,12 @@ fn one_kind() -> Value {
     KINDS.iter().map(|kind| serde_json::json!({ "required": [kind] })).collect()
 }
 
+/// Nodes with steps within them.
+const WITHIN: &[&str] = &["code", "switch", "parallel", "map", "loop"];
+
+/// Nodes that a budget may stop.
+const BOUND: &[&str] = &["tool", "code", "switch", "parallel", "map", "loop"];
+
 /// Keys that mean something on some kinds of node only: which, and why not elsewhere.
 pub(super) const ONLY_ON: &[(&str, &[&str], &str)] = &[
     ("with", &["tool", "code"], "only a tool or a function takes parameters"),
@@ -129,6 +144,9 @@ pub(super) const ONLY_ON: &[(&str, &[&str], &str)] = &[
     ("compensate", &["tool"], "only the effect of a tool can be undone"),
     ("probe", &["tool"], "only the effect of a tool can be looked for"),
     ("tools", &["code"], "only a function calls tools of its own accord"),
+    ("cost", &["tool"], "only the call of a tool costs something"),
+    ("budget", WITHIN, "only a node with steps within it has a budget of its own"),
+    ("on_budget", BOUND, "a budget refuses calls and what stands around them"),
 ];
 
 fn of_kinds() -> Value {
@@ -138,6 +156,69 @@ fn of_kinds() -> Value {
         serde_json::json!({ "anyOf": any })
     };
     Value::Object(ONLY_ON.iter().map(|(key, kinds, _)| ((*key).to_owned(), any(kinds))).collect())
+}
+
+/// What may be used up. Each limit may be left out.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Budget {
+    /// Dollars, of calls that say what they cost.
+    #[schemars(range(min = 0.0, max = 1_000_000_000.0))]
+    usd: Option<f64>,
+    /// Tokens, of calls that say what they cost.
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_u64))]
+    tokens: Option<u64>,
+    /// Nodes that start.
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_u64))]
+    steps: Option<u64>,
+    /// Calls, other than pure ones; each try counts.
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_u64))]
+    tool_calls: Option<u64>,
+    /// Time from the start, such as `1h`.
+    duration: Option<Duration>,
+    /// What follows when a limit would be passed: `fail` (the default) with BUDGET_EXCEEDED, or `ask` a person for
+    /// more.
+    on_exceeded: Option<OnExceeded>,
+}
+
+/// What follows when a limit would be passed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(super) enum OnExceeded {
+    /// What would pass it fails.
+    Fail,
+    /// A person is asked for more, and nothing new starts meanwhile.
+    Ask,
+}
+
+/// What a call costs at most, known before it is made; so much is reserved.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Cost {
+    /// Dollars.
+    usd: Option<Amount>,
+    /// Tokens.
+    tokens: Option<Amount>,
+    /// What it did cost, from its output, which is called `output` here; otherwise all that was reserved counts.
+    actual: Option<Actual>,
+}
+
+/// What a call did cost.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Actual {
+    /// Dollars.
+    usd: Option<Amount>,
+    /// Tokens.
+    tokens: Option<Amount>,
+}
+
+/// A number from 0, or an expression that gives one.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum Amount {
+    Number(#[schemars(range(min = 0.0))] f64),
+    Expression(String),
 }
 
 /// A condition: an expression such as `{{ input.amount > 100 }}`.

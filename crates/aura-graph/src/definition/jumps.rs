@@ -61,6 +61,10 @@ fn broken_chain(
         if node.after.is_some() {
             return Some(format!("'{}' has an 'after'", node.id));
         }
+        if let Some(other) = &node.on_budget {
+            let (id, other) = (&node.id, &other.value);
+            return Some(format!("'{id}' leads to '{other}' when its budget is used up"));
+        }
         if let OnError::Goto(handler) = &node.on_error {
             return Some(format!("'{}' leads to '{}' when it fails", node.id, handler.value));
         }

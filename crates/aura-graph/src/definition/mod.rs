@@ -31,7 +31,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::load;
 pub use model::{
-    Approval, Body, Branch, CALL, Case, Check, Edge, Flow, Function, Kind, Loop, LoopMode, Map,
-    Node, OnError, Probe, Route, Sleep, Tools, Verify, Via, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Cost, Edge, Flow, Function, Kind, Loop, LoopMode,
+    Map, Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Via, Wait,
 };
 pub use schema::schema;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aura_core::budget::Budget;
 use aura_core::effect::EffectClass;
 use aura_core::hash::Hash;
 use aura_core::task::{Idempotency, OnUnknown, Retry};
@@ -56,6 +57,8 @@ pub struct Flow {
     pub body: Arc<Body>,
     /// The output of the run; without it, the output of the last node that completed.
     pub output: Option<Template>,
+    /// What a run may use up.
+    pub budget: Option<Budget>,
     /// Definitions of the tools that it names (`verify` nodes name the tool `verify`).
     pub tools: BTreeMap<String, ToolDef>,
     /// Hashes of those definitions.
@@ -132,6 +135,12 @@ pub struct Node {
     pub max_visits: u32,
     /// What undoes it: a tool node of its own, in no list and without edges.
     pub compensate: Option<Box<Node>>,
+    /// What its call may cost.
+    pub cost: Option<NodeCost>,
+    /// What the steps within it may use up together, at each visit anew.
+    pub budget: Option<Budget>,
+    /// Place of the node of the same list to go to where a budget does not let it be done.
+    pub on_budget: Option<usize>,
     /// Places of the approval nodes of the same list that approve its call.
     pub approved_by: Vec<usize>,
 }
@@ -181,7 +190,7 @@ pub enum Via {
     After,
     /// A forward route of `next` to this node: live when that route was taken.
     Next,
-    /// `on_error` names this node: live when it failed.
+    /// `on_error` or `on_budget` names this node: live when it failed and that led here.
     Error,
 }
 
@@ -205,6 +214,24 @@ pub enum OnError {
     Continue,
     /// Control goes to the node at this place of the same list.
     Goto(usize),
+}
+
+/// What a call costs.
+#[derive(Debug)]
+pub struct NodeCost {
+    /// At most, known before the call.
+    pub most: Cost,
+    /// As told by its output.
+    pub actual: Option<Cost>,
+}
+
+/// Amounts of money and tokens.
+#[derive(Debug)]
+pub struct Cost {
+    /// Dollars.
+    pub usd: Option<Template>,
+    /// Tokens.
+    pub tokens: Option<Template>,
 }
 
 /// What a node does.

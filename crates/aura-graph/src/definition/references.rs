@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use aura_core::effect::EffectClass;
+use aura_core::tool::ClassRule;
 use serde_json::Value;
 
 use super::diagnostic::Findings;
-use super::draft::{Body, Flow, Kind, LoopMode, Node, Placed};
+use super::draft::{Body, Cost, Flow, Kind, LoopMode, Node, NodeCost, Placed};
 use super::filters::{self, Filters};
 use super::model::Tools;
 use super::scope::{self, At, Found, Level, Scope};
@@ -29,6 +31,7 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
         effect: false,
         probe: false,
         probed: None,
+        output: None,
     };
     let mut checker = Checker {
         source,
@@ -47,6 +50,9 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
         checker.template(output);
     }
 }
+
+/// The schema of what nothing is known of.
+static ANY: Value = Value::Bool(true);
 
 /// Names in the expressions of one value: each is looked up, and approvals look up those of their targets again.
 const NAMES: usize = 10_000;
@@ -109,6 +115,9 @@ impl<'c, 't> Checker<'c, 't> {
     fn node(&mut self, node: &'c Node<'t>) {
         if let Some(when) = &node.when {
             self.expr(when);
+        }
+        if let Some(cost) = &node.cost {
+            self.cost(cost, node);
         }
         match &node.kind {
             None => {}
@@ -178,6 +187,29 @@ impl<'c, 't> Checker<'c, 't> {
             .unwrap_or_else(|| "give it a schema there".to_owned());
         let message = format!("'signals' lists no signal '{}'", short(&signal.value));
         self.findings.add(signal.span(), &signal.path, message).suggest(near);
+    }
+
+    fn cost(&mut self, cost: &NodeCost<'t>, node: &'c Node<'t>) {
+        let fixed = |tool: &super::draft::Tool<'_>| {
+            tool.def.as_ref().is_some_and(|def| def.class == ClassRule::Fixed(EffectClass::Pure))
+        };
+        let pure = matches!(&node.kind, Some(Kind::Tool(tool)) if fixed(tool));
+        if node.effect.map_or(pure, |effect| effect == EffectClass::Pure) {
+            let message = format!("the call of '{}' is pure, which costs nothing", node.id);
+            self.findings.add(&cost.span, &cost.path, message).suggest("leave 'cost' out");
+        }
+        self.amounts(&cost.most);
+        let Some(actual) = &cost.actual else { return };
+        self.scope.output = Some(self.output_schema(node).unwrap_or(&ANY));
+        self.amounts(actual);
+        self.scope.output = None;
+    }
+
+    fn amounts(&mut self, cost: &Cost<'_>) {
+        for amount in cost.usd.iter().chain(&cost.tokens) {
+            self.template(amount);
+            self.whole_type(amount, &["integer", "number", "string"]);
+        }
     }
 
     fn again(&mut self, again: &'c super::draft::Loop<'t>) {
@@ -299,6 +331,9 @@ impl<'c, 't> Checker<'c, 't> {
             "value" if self.scope.value => {}
             "effect" if self.scope.effect => self.fixed(&what, rest, scope::EFFECT),
             "probe" if self.scope.probe => self.of_probe(&what, rest),
+            "output" if self.scope.output.is_some() => {
+                self.walk(&what, self.scope.output.unwrap_or(&ANY), rest, "output");
+            }
             "secret" => self.say(
                 &what,
                 "secret('NAME') must stand alone in {{ }}, in a parameter of a tool".to_owned(),
@@ -323,6 +358,7 @@ impl<'c, 't> Checker<'c, 't> {
             "probe" => {
                 Some("'probe' is known in 'done', 'not_done' and 'output' of a 'probe' only")
             }
+            "output" => Some("'output' is known in the 'actual' of a 'cost' only"),
             "debug" => Some("'debug' is not available in flows"),
             _ => None,
         };

@@ -164,6 +164,7 @@ mod tests {
             "28-signals",
             "29-code",
             "29-probes",
+            "30-budgets",
         ];
         for (name, file) in fixtures("broken") {
             assert_eq!(!schema.fits(&file), misshapen.contains(&name.as_str()), "{name}");

@@ -58,6 +58,8 @@ pub(super) struct Scope<'s, 't> {
     pub(super) probe: bool,
     /// JSON Schema of what that probe gave, if there is one.
     pub(super) probed: Option<&'s serde_json::Value>,
+    /// JSON Schema of what a call gave back, where that is `output`.
+    pub(super) output: Option<&'s serde_json::Value>,
 }
 
 /// A list around a place.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aura_core::budget::Amounts;
 use aura_core::commit::{BadCommit, StoredCommit};
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
@@ -80,6 +81,7 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
             if let Some(deadline) = data.deadline {
                 run.timers.set(StepPath::root(), Purpose::Deadline, deadline);
             }
+            run.begin_budget(&StepPath::root(), &data.budget.unwrap_or_default());
             set_vars(run, &data.vars);
             run.started = Some(Arc::new(RunStarted::clone(data)));
         }
@@ -140,16 +142,23 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             if let Some(expires) = data.expires {
                 run.timers.set(step.clone(), Purpose::Approval, expires);
             }
+            if data.raise.is_some() {
+                run.ask_for_more(step);
+            }
             let asked = Asked { request: data.clone(), granted: Vec::new(), since: run.at };
             run.approvals.insert_mut(step.clone(), Arc::new(asked));
             Some(())
         }
         EventBody::ApprovalGranted(data) => granted(run, step, data),
-        EventBody::ApprovalDenied(_) | EventBody::ApprovalExpired(_) => {
-            run.approvals.remove_mut(step);
-            run.timers.clear(step, Purpose::Approval);
+        EventBody::ApprovalDenied(data) => no_approval(run, step, Some(&data.actor)),
+        EventBody::ApprovalExpired(_) => no_approval(run, step, None),
+        EventBody::BudgetReserved(data) => {
+            run.budgets.reserve(step, data.amounts);
             Some(())
         }
+        EventBody::BudgetSettled(data) => run.budgets.settle(step, data.spent),
+        EventBody::BudgetExceeded(data) => run.exceed_budget(step, data),
+        EventBody::BudgetRaised(data) => run.raise_budget(step, (data.resource, data.limit)),
         EventBody::CompensationStarted(_) => undoing(run, step),
         EventBody::CompensationFailed(data) => not_undone(run, step, &data.error),
         EventBody::StepCompensated(_) => {
@@ -172,9 +181,12 @@ fn granted(run: &mut Run, step: &StepPath, answer: &Answer) -> Option<()> {
     if asked.missing() > 0 {
         return Some(());
     }
-    let again = asked.request.again.clone();
+    let (again, raise, since) = (asked.request.again.clone(), asked.request.raise, asked.since);
     run.approvals.remove_mut(step);
     run.timers.clear(step, Purpose::Approval);
+    if let Some(raise) = raise {
+        return run.answered_for_more(step, (raise, since), None);
+    }
     let Some(task) = task_mut(run, step) else { return Some(()) };
     task.cleared.extend(again);
     if task.spec.class == EffectClass::Pure {
@@ -185,6 +197,17 @@ fn granted(run: &mut Run, step: &StepPath, answer: &Answer) -> Option<()> {
         task.phase = TaskPhase::Ready;
     }
     Some(())
+}
+
+/// A no, or no answer in time.
+fn no_approval(run: &mut Run, step: &StepPath, denied: Option<&str>) -> Option<()> {
+    let asked = run.approvals.get(step).map(|asked| (asked.request.raise, asked.since));
+    run.approvals.remove_mut(step);
+    run.timers.clear(step, Purpose::Approval);
+    match asked {
+        Some((Some(raise), since)) => run.answered_for_more(step, (raise, since), denied),
+        _ => Some(()),
+    }
 }
 
 fn journal(run: &mut Run, step: &StepPath, data: &JournalRecorded) -> Option<()> {
@@ -229,6 +252,7 @@ fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
             task.attempt = event.attempt?;
             task.intended.get_or_insert(at);
             run.timers.set(step.clone(), Purpose::Attempt, data.timeout);
+            run.budgets.count(step, Amounts { tool_calls: 1, ..Amounts::default() });
             return expect_heartbeat(run, step);
         }
         EventBody::ActivityHeartbeat(data) => {
@@ -381,6 +405,12 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
     if let Work::Task(spec) | Work::Code(spec) = &data.work {
         open_task(run, step, spec);
     }
+    if !is_asked_by_function(run, step) {
+        run.budgets.count(step, Amounts { steps: 1, ..Amounts::default() });
+    }
+    if let Some(budget) = &data.budget {
+        run.begin_budget(step, budget);
+    }
     let inside = match &data.work {
         Work::Wait { signal } => {
             run.waits.insert_mut(step.clone(), signal.clone());
@@ -402,6 +432,16 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
     };
     reach(run, step, Status::Running)?.inside = inside;
     Some(())
+}
+
+/// Whether a step is what a function asks for: it is no node of the flow.
+fn is_asked_by_function(run: &Run, step: &StepPath) -> bool {
+    if !step.as_str().ends_with("]/call") {
+        return false;
+    }
+    let of = step.parent().and_then(|body| body.parent());
+    let bodies = of.and_then(|of| run.node(&of)).and_then(Node::bodies);
+    bodies.is_some_and(|bodies| matches!(bodies.work, Work::Code(_)))
 }
 
 fn open_task(run: &mut Run, step: &StepPath, spec: &Arc<TaskSpec>) {
@@ -607,7 +647,8 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
         | Purpose::Wait
         | Purpose::Approval
         | Purpose::Attempt
-        | Purpose::Heartbeat => {}
+        | Purpose::Heartbeat
+        | Purpose::Budget => {}
     }
     Some(())
 }

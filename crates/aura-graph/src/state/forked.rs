@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aura_core::budget::Amounts;
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::event::{EventBody, Purpose, Settlement};
@@ -62,6 +63,7 @@ pub(super) fn forked(run: &mut Run, data: &RunForked, before: Millis) -> Option<
     run.paused = None;
     reopen(run, data)?;
     later(run, data, at.since(before));
+    run.fork_budget(&data.budget.unwrap_or_default(), at.since(before));
     run.fork = Some(Fork {
         point: ForkPoint { parent: data.parent, seq: data.seq },
         at,
@@ -96,6 +98,10 @@ fn reopen(run: &mut Run, data: &RunForked) -> Option<()> {
         task.details = None;
         task.cleared.clear();
         super::fold::stop_attempts(run, &open.step);
+        // What the parent's call costs is the parent's.
+        if run.budgets.open.contains_key(&open.step) {
+            run.budgets.settle(&open.step, Amounts::default())?;
+        }
         if pure {
             run.timers.set(open.step.clone(), Purpose::Attempt, timeout);
             super::fold::expect_heartbeat(run, &open.step)?;

@@ -3,6 +3,7 @@
 //! A state is cheap to clone: everything large in it is shared, and a change copies only the way to what changes.
 //! That is what lets a decision work on a copy and be dropped without a trace.
 
+mod budget;
 mod fold;
 mod forked;
 mod hash;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::val::Val;
 
+pub use budget::{Budgets, Lack, Pool};
 pub(crate) use fold::deadline_failure;
 pub use fold::{FoldError, fold, fold_commit};
 pub use forked::Fork;
@@ -73,6 +75,8 @@ pub struct Run {
     pub approvals: Shared<StepPath, Arc<Asked>>,
     /// Signals that came before their wait.
     pub signals: Signals,
+    /// What it may use up, and what it used.
+    pub budgets: Budgets,
     /// What undoes it; absent where no step has a compensation.
     pub saga: Option<Arc<Saga>>,
     /// Where it left another run, if it did.
@@ -379,6 +383,7 @@ impl Run {
             waits: Shared::default(),
             approvals: Shared::default(),
             signals: Signals::default(),
+            budgets: Budgets::default(),
             saga: None,
             fork: None,
             settled: Settled::default(),
@@ -411,8 +416,10 @@ impl Run {
 
     /// Tasks that wait for a slot.
     pub fn ready(&self) -> impl Iterator<Item = (&StepPath, &Arc<Task>)> {
-        self.tasks.iter().filter(|(_, task)| {
-            task.phase == TaskPhase::Ready && task.spec.class != EffectClass::Pure
+        self.tasks.iter().filter(|(step, task)| {
+            task.phase == TaskPhase::Ready
+                && task.spec.class != EffectClass::Pure
+                && !self.waits_for_more(step)
         })
     }
 
@@ -433,6 +440,7 @@ impl Run {
         !self.more
             && self.tasks.iter().all(|(step, task)| {
                 matches!(task.phase, Held | Backoff | Probing | InDoubt)
+                    || task.phase == TaskPhase::Ready && self.waits_for_more(step)
                     || self.node(step).and_then(Node::bodies).is_some_and(Bodies::call_open)
             })
     }

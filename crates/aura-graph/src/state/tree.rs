@@ -300,6 +300,7 @@ impl Run {
         for step in keys_below(&self.approvals, path) {
             self.approvals.remove_mut(&step);
         }
+        self.budgets.drop_below(path);
         let timers: Vec<_> = self
             .timers
             .by_step
@@ -377,7 +378,7 @@ pub(super) mod flat {
 }
 
 /// Keys at `path` or below it; they lie together, because a path is a prefix of what lies below it.
-fn keys_below<V>(map: &Shared<StepPath, V>, path: &StepPath) -> Vec<StepPath> {
+pub(super) fn keys_below<V>(map: &Shared<StepPath, V>, path: &StepPath) -> Vec<StepPath> {
     map.range(path.clone()..)
         .map(|(step, _)| step)
         .take_while(|step| step.as_str().starts_with(path.as_str()))

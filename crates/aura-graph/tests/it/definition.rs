@@ -128,7 +128,10 @@ fn tools() -> BTreeMap<String, ToolDef> {
         tool(
             "file.list",
             Read,
-            closed(json!({ "path": text, "recursive": { "type": "boolean" } }), &[]),
+            closed(
+                json!({ "path": text, "recursive": { "type": "boolean" }, "suffix": text }),
+                &[],
+            ),
             closed(json!({ "path": text, "entries": entries, "count": number }), &[]),
         ),
         tool(

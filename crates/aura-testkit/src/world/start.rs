@@ -135,6 +135,7 @@ pub(super) fn start_with(name: u64, bundle: &Bundle, input: Value, salt: Hash) -
         vars: BTreeMap::new(),
         actor: "world".to_owned(),
         deadline: None,
+        budget: None,
         state: Hash::ZERO,
     };
     StartRun { started, bundle: bytes, flow: Arc::new(flow), perform: true }

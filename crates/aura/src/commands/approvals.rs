@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aura_core::budget::Raise;
 use aura_core::error::{Code, Problem};
 use aura_core::ports::{Clock, RunQuery, RunStatus, Store};
 use aura_core::time::Millis;
@@ -11,6 +12,7 @@ use aura_graph::state::Asked;
 use serde::Serialize;
 
 use super::runs;
+use crate::budget;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -22,7 +24,8 @@ use crate::wire::SystemClock;
 /// Arguments of `aura approvals`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each question has an action: the hash of exactly what is approved. An answer that names it counts for
+A question is that of an approval node, of a call that is not the one that was approved, or of a
+budget: whether there may be more of it. Each has an action: the hash of exactly what is approved. An answer that names it counts for
 nothing if something else is asked by then.
 
 Examples:
@@ -51,6 +54,8 @@ struct Open {
     of: Option<String>,
     /// The approval node that approved another call than the one that is asked about.
     again: Option<String>,
+    /// What a yes adds to the budget of the step, or of the run (the empty path).
+    raise: Option<Raise>,
     message: String,
     shows: Data,
     roles: Vec<String>,
@@ -74,6 +79,7 @@ impl Open {
             action: request.action,
             of: request.of.clone(),
             again: request.again.clone(),
+            raise: request.raise,
             message: request.message.clone(),
             shows: request.shows.clone(),
             roles: request.roles.clone(),
@@ -90,7 +96,7 @@ impl Open {
 /// What to type to answer.
 fn commands(run: &Run, step: &StepPath, asked: &Asked) -> Vec<String> {
     let (id, action) = (run.id, asked.request.action.short());
-    let place = format!("{id} {step} --action {action}");
+    let place = format!("{id} {} --action {action}", budget::typed(step));
     vec![format!("aura approve {place}"), format!("aura deny {place} --reason TEXT")]
 }
 
@@ -150,8 +156,11 @@ fn print(context: &Context, question: &Open) {
         out.line(format_args!("  {name} {text}"));
     };
     let flow = plain(&question.flow);
-    row("run", &format!("{}  {flow}  at {}", question.run_id, question.step));
+    row("run", &format!("{}  {flow}  at {}", question.run_id, budget::told(&question.step)));
     row("action", &question.action.short());
+    if let Some(raise) = question.raise {
+        row("grants", &format!("{} more", raise.resource.show(raise.by)));
+    }
     let shows = describe::data(&question.shows);
     if shows != "null" && shows != "{}" {
         row("shows", &shows);

@@ -10,6 +10,7 @@ use aura_core::ports::Store;
 use aura_graph::Run;
 use aura_graph::state::Asked;
 
+use crate::budget;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::follow::read_once;
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
     run: String,
-    /// The approval, where several are asked for.
+    /// The approval, where several are asked for; . for the budget of the run.
     #[arg(value_name = "STEP")]
     step: Option<String>,
     /// The start of the hash of what is answered, as `aura approvals` shows it.
@@ -87,21 +88,28 @@ pub(crate) fn answer(
         && !action.to_string().starts_with(seen)
     {
         let now = action.short();
-        let what = format!("what is asked at {step} now is not {seen}: it has the action {now}");
+        let what = format!(
+            "what is asked at {} now is not {seen}: it has the action {now}",
+            budget::told(&step)
+        );
         return Err(Problem::new(Code::ApprovalMismatch, what)
             .kept("the run as it is; nothing was answered")
             .next(format!("aura approvals {}", run.id)));
     }
     let actor = args.actor.unwrap_or_else(|| context.actor.clone());
+    let place = match asked.request.raise {
+        Some(_) => format!("more budget for {}", budget::told(&step)),
+        None => step.to_string(),
+    };
     let said = match verdict {
-        ApprovalVerdict::Denied => format!("{step} is denied"),
+        ApprovalVerdict::Denied => format!("{place} is denied"),
         ApprovalVerdict::Granted if asked.has(&actor) => {
-            format!("{step}: {actor} said yes already and counts once; {}", more(asked.missing()))
+            format!("{place}: {actor} said yes already and counts once; {}", more(asked.missing()))
         }
         ApprovalVerdict::Granted if asked.missing() > 1 => {
-            format!("{step} has the yes of {actor}; {}", more(asked.missing() - 1))
+            format!("{place} has the yes of {actor}; {}", more(asked.missing() - 1))
         }
-        ApprovalVerdict::Granted => format!("{step} is approved"),
+        ApprovalVerdict::Granted => format!("{place} is approved"),
     };
     // With the hash of what is asked now, so that the answer can't be taken for another question's.
     let ask = Ask::Approval { step, verdict, action: Some(action), actor, reason: args.reason };
@@ -123,7 +131,7 @@ fn choose(run: &Run, step: Option<&str>) -> Result<(StepPath, Asked), Problem> {
     }
     let mut asked = run.approvals.iter().map(|(step, asked)| (step.clone(), Asked::clone(asked)));
     if let Some(step) = step {
-        return asked.find(|(path, _)| path.as_str() == step).ok_or_else(|| {
+        return asked.find(|(path, _)| budget::typed(path) == step).ok_or_else(|| {
             let what = format!("no approval is asked for at '{step}'");
             Problem::new(Code::NotWaiting, what).next(format!("aura why {id}"))
         });
@@ -139,6 +147,7 @@ fn choose(run: &Run, step: Option<&str>) -> Result<(StepPath, Asked), Problem> {
 fn several(run: &Run) -> Problem {
     let mut what = "the run asks for several approvals:".to_owned();
     for (step, asked) in &run.approvals {
+        let step = budget::typed(step);
         let _ = write!(what, "\n  {step}  {}", plain(&asked.request.message));
     }
     Problem::new(Code::Usage, what).next(format!("aura approve {} STEP", run.id))

@@ -72,7 +72,7 @@ pub(crate) struct Args {
     /// Hand the fork to a process in the background, and print its id.
     #[arg(long)]
     detach: bool,
-    /// Grant every approval that the fork asks for; that is recorded.
+    /// Grant every approval that the fork asks for, but no larger budget; that is recorded.
     #[arg(long, conflicts_with = "detach")]
     yes: bool,
 }
@@ -193,6 +193,7 @@ pub(crate) fn plain(context: &Context, parent: RunId, cut: &Cut) -> Result<RunFo
         actor: context.actor.clone(),
         then: cut.then.clone(),
         open: Vec::new(),
+        budget: None,
         state: Hash::ZERO,
     })
 }

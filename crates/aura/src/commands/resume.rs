@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Every run that has not ended.
     #[arg(long, conflicts_with = "run")]
     all: bool,
-    /// Grant every approval that is asked for; that is recorded.
+    /// Grant every approval that is asked for, but no larger budget; that is recorded.
     #[arg(long)]
     yes: bool,
     /// Go on with runs of a restored backup or an import, although what they did since is not known here.

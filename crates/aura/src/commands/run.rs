@@ -22,7 +22,7 @@ use crate::input::{self, Given};
 use crate::order::Order;
 use crate::performing::{Session, Shown};
 use crate::socket::protocol::Taken;
-use crate::{background, wire};
+use crate::{background, budget, wire};
 
 /// Arguments of `aura run`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,7 @@ Examples:
   aura run flow.yaml
   aura run refund.yaml --input '{\"order\": 17, \"amount\": 40}' --label team=pay
   aura run refund.yaml --input @order.json --set amount=40 --key refund-17 --json
+  aura run brief.yaml --budget usd=0.50,duration=10m
   aura run brief.yaml --root ~/docs --allow-net localhost:8080")]
 pub(crate) struct Args {
     /// The flow file.
@@ -59,10 +60,14 @@ pub(crate) struct Args {
     /// A loopback or private host that may be called.
     #[arg(long = "allow-net", value_name = "HOST[:PORT]")]
     allow_net: Vec<String>,
+    /// What the run may use up at most, where the flow does not say less: usd=0.50,tokens=10000,steps=200,
+    /// tool_calls=40,duration=1h, some or all of them.
+    #[arg(long, value_name = "NAME=AMOUNT,…")]
+    budget: Vec<String>,
     /// Hand the run to a process in the background, and print its id.
     #[arg(long)]
     detach: bool,
-    /// Grant every approval that this run asks for; that is recorded.
+    /// Grant every approval that this run asks for, but no larger budget; that is recorded.
     #[arg(long, conflicts_with = "detach")]
     yes: bool,
 }
@@ -150,6 +155,7 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
         wide: given.wide,
         key: args.key,
         labels: labels(&args.labels)?,
+        budget: budget::parse(&args.budget)?,
         permissions: Permissions { roots: roots(&args.roots)?, allow_net: args.allow_net },
         actor: context.actor.clone(),
     }))

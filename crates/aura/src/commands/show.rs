@@ -18,7 +18,7 @@ use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Output, Tone, local_time, plain};
 use crate::steps::Steps;
 use crate::wire::SystemClock;
-use crate::{resolve, saga};
+use crate::{budget, resolve, saga};
 
 /// Effects that are kept; of the others those that are in doubt.
 const EFFECTS: usize = 10_000;
@@ -124,6 +124,7 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
     }
     document["output"] = output;
     document["error"] = error;
+    document["budget"] = budget::document(run, ends(run));
     document["saga"] = json!(saga::end(run));
     document["state_hash"] = json!(run.hash);
     document["steps"] = told.steps.document();
@@ -151,7 +152,7 @@ fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Proble
     let row = |name: &str, text: String| {
         out.line(format_args!("  {} {text}", out.paint(Tone::Faint, format_args!("{name:<8}"))));
     };
-    let end = if run.closed() { run.at } else { SystemClock.now() };
+    let end = ends(run);
     let took = Span(end.since(run.began_at()));
     let sizes = [describe::count(run.steps, "step"), describe::count(run.events, "event")];
     let since = if run.closed() { "took" } else { "for" };
@@ -201,6 +202,7 @@ fn standing(
         let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
         rows.push(("cancel", plain(&format!("asked for by {}{why}", asked.actor))));
     }
+    rows.extend(budget::rows(run, ends(run)).into_iter().map(|row| ("budget", row)));
     if let Some(end) = saga::end(run) {
         rows.push(("undone", saga::undone(end)));
         rows.extend(saga::left(end).into_iter().map(|left| ("left", left)));
@@ -218,6 +220,11 @@ fn standing(
     Ok(rows)
 }
 
+/// When a run ended, or now.
+fn ends(run: &Run) -> Millis {
+    if run.closed() { run.at } else { SystemClock.now() }
+}
+
 fn long(value: &Value) -> String {
     describe::value_of(value, LONG)
 }
@@ -226,7 +233,7 @@ fn steps(context: &Context, run: &Run, told: &Told) {
     let out = &context.out;
     out.line("");
     // What stopped with the run has no end of its own.
-    let now: Millis = if run.closed() { run.at } else { SystemClock.now() };
+    let now = ends(run);
     for line in told.steps.draw(out, now) {
         out.line(format_args!("  {line}"));
     }

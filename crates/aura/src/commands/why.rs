@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 use super::approvals::counted;
+use crate::budget;
 use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
@@ -140,6 +141,7 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
         });
     }
     found.extend(deadline(run, now));
+    found.extend(time_of_budget(run, now));
     approvals(run, &mut found);
     signals(run, &mut found);
     // A call that is held back is told as the approval that it waits for.
@@ -161,7 +163,7 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
     let overdue = run.due().is_some_and(|(due, ..)| due <= now);
     let works = run.more && run.paused.is_none()
         || overdue
-        || run.tasks.values().any(|task| is_work(run, task));
+        || run.tasks.iter().any(|(step, task)| is_work(run, step, task));
     if owner.is_none() && works {
         found.insert(0, nobody(run));
     }
@@ -209,8 +211,9 @@ fn undoing(run: &Run) -> Option<Reason> {
 }
 
 /// Whether a performer could do something about a task now.
-fn is_work(run: &Run, task: &Task) -> bool {
-    task.in_flight() || task.phase == TaskPhase::Ready && run.paused.is_none()
+fn is_work(run: &Run, step: &StepPath, task: &Task) -> bool {
+    let ready = task.phase == TaskPhase::Ready && !run.waits_for_more(step);
+    task.in_flight() || ready && run.paused.is_none()
 }
 
 fn nobody(run: &Run) -> Reason {
@@ -248,17 +251,38 @@ fn deadline(run: &Run, now: Millis) -> Option<Reason> {
     })
 }
 
+/// When the time of the run's budget is over.
+fn time_of_budget(run: &Run, now: Millis) -> Option<Reason> {
+    let due = run.timers.due(&StepPath::root(), Purpose::Budget)?;
+    let when = describe::distance(due, now);
+    let then = if run.budgets.run.asks() { "it asks for more" } else { "it fails" };
+    Some(Reason {
+        kind: "deadline",
+        step: None,
+        what: format!("its budget gives it until {} ({when})", local_time(due)),
+        since: Some(run.budgets.run.since),
+        until: Some(due),
+        next: format!("{then} then"),
+        commands: Vec::new(),
+    })
+}
+
 fn approvals(run: &Run, found: &mut Vec<Reason>) {
     let several = run.approvals.size() > 1;
     for (step, open) in &run.approvals {
         let asked = &open.request;
         let id = run.id;
-        let place = if several { format!(" {step}") } else { String::new() };
+        let place = if several { format!(" {}", budget::typed(step)) } else { String::new() };
         let shows = describe::data(&asked.shows);
         let shows =
             if shows == "null" || shows == "{}" { String::new() } else { format!("\n    {shows}") };
-        let mut next =
-            "the step goes on when somebody says yes, and fails when somebody says no".to_owned();
+        let mut next = match asked.raise {
+            Some(_) => {
+                "nothing new starts there until somebody answers; after a no, what would pass a limit fails"
+            }
+            None => "the step goes on when somebody says yes, and fails when somebody says no",
+        }
+        .to_owned();
         if let Some(expires) = asked.expires {
             let _ = write!(next, "; it expires at {}", local_time(expires));
         }
@@ -277,7 +301,10 @@ fn approvals(run: &Run, found: &mut Vec<Reason>) {
         found.push(Reason {
             kind: "approval",
             step: Some(step.clone()),
-            what: format!("it asks for an approval at {step}{again}: {message}{shows}"),
+            what: match asked.raise {
+                Some(_) => format!("it asks for more budget: {message}"),
+                None => format!("it asks for an approval at {step}{again}: {message}{shows}"),
+            },
             since: Some(open.since),
             until: asked.expires,
             next,
@@ -353,6 +380,12 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
                 Vec::new(),
             )
         }
+        TaskPhase::Ready if run.waits_for_more(step) => (
+            "budget",
+            format!("{tool} at {step} is ready"),
+            "it is called when somebody has answered whether there is more budget".to_owned(),
+            Vec::new(),
+        ),
         TaskPhase::Held | TaskPhase::Ready | TaskPhase::Failed if run.paused.is_some() => (
             "slot",
             format!("{tool} at {step} is ready"),

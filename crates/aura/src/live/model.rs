@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use aura_core::budget::OnExceeded;
 use aura_core::event::{Doubt, Event, EventBody, Purpose, Work};
 use aura_core::path::StepPath;
 use aura_core::time::Millis;
@@ -125,6 +126,9 @@ impl Model {
             }
             EventBody::TimerSet(timer) if timer.purpose == Purpose::Sleep => {
                 self.stage(path, Stage::Sleeping(timer.due), None);
+            }
+            EventBody::BudgetExceeded(data) if data.then == OnExceeded::Ask => {
+                self.stage(path, Stage::Asking, None);
             }
             EventBody::ApprovalRequested(_) => self.stage(path, Stage::Asking, None),
             EventBody::ApprovalGranted(_) => self.stage(path, Stage::Working, None),

@@ -31,9 +31,11 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         EventBody::RunStarted(started) => {
             format!("{} {}", started.flow.name, started.flow.hash.short())
         }
-        EventBody::RunForked(_) | EventBody::EffectReused(_) | EventBody::EffectWithheld(_) => {
-            crate::describe::event(&event.body)
-        }
+        EventBody::RunForked(_)
+        | EventBody::EffectReused(_)
+        | EventBody::EffectWithheld(_)
+        | EventBody::BudgetExceeded(_)
+        | EventBody::BudgetRaised(_) => crate::describe::event(&event.body),
         EventBody::StepStarted(data) => started(&data.work),
         EventBody::StepCompleted(_) => took(model, at, event),
         EventBody::StepFailed(data) => step_failed(model, at, event, data),
@@ -86,6 +88,8 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::SagaStarted(_)
         | EventBody::JournalRecorded(_)
         | EventBody::ActivityHeartbeat(_)
+        | EventBody::BudgetReserved(_)
+        | EventBody::BudgetSettled(_)
         | EventBody::ToolCalled(_)
         | EventBody::ToolCompleted(_) => return None,
     })

@@ -36,7 +36,7 @@ impl Story {
     }
 
     fn starts(&mut self, step: &str, work: Work) {
-        let data = StepStarted { work, deadline: None };
+        let data = StepStarted { work, deadline: None, budget: None };
         self.tell(step, None, EventBody::StepStarted(Box::new(data)));
     }
 
@@ -86,6 +86,7 @@ fn task(tool: &str) -> Work {
         heartbeat_ms: None,
         probe: None,
         idempotency: None,
+        cost: None,
     }))
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop where it stands")]
 
 mod approvals;
+mod budgets;
 mod diff;
 mod effects;
 mod examples;

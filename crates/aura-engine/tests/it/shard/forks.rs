@@ -40,6 +40,7 @@ fn forked(bench: &Bench, parent: RunId, at: &At) -> RunForked {
         actor: "me".to_owned(),
         then: cut.then,
         open: Vec::new(),
+        budget: None,
         state: Hash::ZERO,
     }
 }

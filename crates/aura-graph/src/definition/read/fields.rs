@@ -15,7 +15,6 @@ const LATER: &[(&str, &[&str])] = &[
     (
         "Flow",
         &[
-            "budget",
             "triggers",
             "on_budget",
             "compensate",
@@ -28,21 +27,7 @@ const LATER: &[(&str, &[&str])] = &[
             "timeout",
         ],
     ),
-    (
-        "Node",
-        &[
-            "budget",
-            "llm",
-            "agent",
-            "container",
-            "flow",
-            "emit",
-            "on_budget",
-            "cache",
-            "memory",
-            "quorum",
-        ],
-    ),
+    ("Node", &["llm", "agent", "container", "flow", "emit", "cache", "memory", "quorum"]),
     ("Map", &["batch"]),
 ];
 

@@ -23,6 +23,7 @@ impl Reader<'_> {
             signals: None,
             body: Body::default(),
             output: None,
+            budget: None,
         };
         let Some(fields) = self.fields(tree, "", "Flow") else { return flow };
         if let Some(name) = self.required(&fields, "flow", "NAME") {
@@ -40,6 +41,7 @@ impl Reader<'_> {
             flow.body = self.body(nodes, "nodes");
         }
         flow.output = fields.get("output").and_then(|output| self.template(output, "output"));
+        flow.budget = self.budget(&fields);
         flow
     }
 

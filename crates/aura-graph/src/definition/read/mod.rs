@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how nodes relate to each other; that is for `edges` and `references`, once all are read.
 
+mod budget;
 mod fields;
 mod flow;
 mod kinds;

@@ -94,6 +94,10 @@ impl Reader<'_> {
         };
         node.probe = self.probe(&fields);
         node.idempotency = self.idempotency(&fields);
+        node.cost = fields.get("cost").and_then(|cost| self.node_cost(cost, &fields.path("cost")));
+        node.budget = self.budget(&fields);
+        node.on_budget =
+            fields.get("on_budget").and_then(|tree| self.target(tree, &fields.path("on_budget")));
         let visits = self.whole(&fields, "max_visits", 1, u64::from(limits::VISITS));
         node.max_visits = visits.and_then(|v| u32::try_from(v).ok()).unwrap_or(limits::VISITS);
         node.compensate = self.compensate(&fields).map(Box::new);
@@ -333,6 +337,9 @@ fn blank<'t>(tree: &'t Tree, path: &str) -> Node<'t> {
         probe: None,
         idempotency: None,
         max_visits: limits::VISITS,
+        cost: None,
+        budget: None,
+        on_budget: None,
         compensate: None,
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aura_core::StepPath;
+use aura_core::budget::{Amounts, Resource};
 use aura_core::commit::{Header, StoredCommit};
 use aura_core::data::{BlobRef, Data};
 use aura_core::error::{Code, Failure, Problem};
@@ -258,9 +259,24 @@ fn line(event: &Event) -> String {
             data.error.as_ref().map_or("cancelled".to_owned(), |error| error.code.to_string())
         }
         EventBody::RunCancelled(data) => saga(data.saga.as_ref()),
+        EventBody::BudgetReserved(data) => amounts(&data.amounts),
+        EventBody::BudgetSettled(data) => {
+            format!("{} of {}", amounts(&data.spent), amounts(&data.reserved))
+        }
+        EventBody::BudgetExceeded(data) => {
+            let whose = if data.of.is_root() { "run" } else { data.of.as_str() };
+            format!("{} of {whose} -> {:?}", data.resource, data.then)
+        }
+        EventBody::BudgetRaised(data) => format!("{} to {}", data.resource, data.limit),
         _ => String::new(),
     };
     format!("{line} {detail}").trim().to_owned()
+}
+
+fn amounts(amounts: &Amounts) -> String {
+    let counted = Resource::ALL.into_iter().filter(|one| amounts.of(*one) > 0);
+    let told: Vec<_> = counted.map(|one| format!("{one} {}", amounts.of(one))).collect();
+    if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
 }
 
 fn saga(end: Option<&SagaEnd>) -> String {

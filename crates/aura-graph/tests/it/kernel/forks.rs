@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aura_core::budget::Resource;
 use aura_core::error::Code;
 use aura_core::event::{EventBody, Settlement};
 use aura_core::fork::{
@@ -62,6 +63,7 @@ fn asked(parent: &Bench, cut: usize, source: &str) -> RunForked {
         actor: "me".to_owned(),
         then,
         open: Vec::new(),
+        budget: None,
         state: Hash::ZERO,
     }
 }
@@ -311,4 +313,73 @@ nodes:
     bench.give(Input::Fork(Box::new(asked)));
     insta::assert_snapshot!(bench.history());
     verified(&bench, &parent, 1);
+}
+
+const BUDGET: &str = "
+flow: budget
+budget: { usd: 0.50, duration: 1h, on_exceeded: ask }
+nodes:
+  - { id: a, tool: sim.irreversible, with: { n: 1 }, cost: { usd: 0.30 } }
+  - { id: b, tool: sim.irreversible, with: { n: 2 }, cost: { usd: 0.30 } }
+";
+
+#[test]
+fn a_fork_has_the_budget_of_its_flow_and_what_its_parent_used_before() {
+    let mut parent = Bench::new(BUDGET, json!({}));
+    parent.now = parent.now.plus(600_000);
+    parent.succeed("a", json!("A"));
+    assert!(parent.run.approvals.contains_key(&StepPath::root()), "b asks for more");
+    let root = StepPath::root();
+    let action = None;
+    let (verdict, actor, reason) = (ApprovalVerdict::Granted, "ada".to_owned(), None);
+    parent.give(Input::Approval { step: root.clone(), verdict, action, actor, reason });
+    parent.succeed("b", json!("B"));
+    parent.now = parent.now.plus(7_200_000);
+
+    // Left while the question was open: the fork asks for itself, and its time goes on from there.
+    let mut same = unborn(&parent, 2, BUDGET);
+    let mut fork = asked(&parent, 2, BUDGET);
+    fork.effects = ForkEffects::Live;
+    same.give(Input::Fork(Box::new(fork)));
+    let pool = same.run.budgets.run.clone();
+    assert_eq!((pool.limits.usd_micros, pool.spent.usd_micros), (Some(500_000), 300_000));
+    assert!(same.run.approvals.contains_key(&root));
+    assert_eq!(pool.used(Resource::Duration, same.now), 600_000);
+
+    // A flow that allows more: nobody is asked.
+    let more = BUDGET.replace("0.50", "0.90");
+    let mut richer = unborn(&parent, 2, &more);
+    let mut fork = asked(&parent, 2, &more);
+    fork.effects = ForkEffects::Live;
+    richer.give(Input::Fork(Box::new(fork)));
+    assert!(richer.run.approvals.is_empty());
+    assert_eq!(richer.run.budgets.run.reserved.usd_micros, 300_000);
+    richer.succeed("b", json!("b"));
+    let pool = &richer.run.budgets.run;
+    assert_eq!((pool.spent.usd_micros, pool.reserved.usd_micros), (600_000, 0));
+
+    // Left while `a` was called: that call is the parent's, and so is what it costs.
+    let mut reuses = unborn(&parent, 1, BUDGET);
+    let mut fork = asked(&parent, 1, BUDGET);
+    fork.then = Vec::new();
+    reuses.give(Input::Fork(Box::new(fork)));
+    let pool = &reuses.run.budgets.run;
+    assert_eq!((pool.spent.usd_micros, pool.reserved.usd_micros), (0, 0));
+    replays(&parent, 1, &reuses);
+    replays(&parent, 2, &same);
+    replays(&parent, 2, &richer);
+}
+
+/// The commits of a fork are decided again as they were.
+fn replays(parent: &Bench, cut: usize, fork: &Bench) {
+    let blobs = Arc::clone(&fork.blobs) as Arc<dyn BlobLookup>;
+    let mut replay = Replay::new(Run::new(fork.run.id), Hash::ZERO, blobs);
+    for commit in &parent.commits[..cut] {
+        replay.integrity(commit).unwrap();
+    }
+    for commit in &fork.commits {
+        replay.redecide(&fork.flow, commit).unwrap();
+        replay.integrity(commit).unwrap();
+    }
+    assert_eq!(json!(replay.run), json!(fork.run));
 }

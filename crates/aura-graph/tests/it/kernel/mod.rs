@@ -2,6 +2,7 @@
 
 mod approvals;
 mod bench;
+mod budgets;
 mod code;
 mod compare;
 mod doubt;

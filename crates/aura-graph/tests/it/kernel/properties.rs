@@ -25,14 +25,17 @@ use super::bench::{Bench, certain, doubtful, succeeded};
 const FLOW: &str = r#"
 flow: all
 deadline: 20m
+budget: { usd: 1.40, tokens: 120, steps: 30, tool_calls: 14, duration: 15m, on_exceeded: ask }
 signals: { go: { not: { type: boolean } } }
 vars: { n: 0, m: 0 }
 nodes:
-  - { id: first, tool: sim.read, with: { v: $input }, on_error: continue }
+  - { id: first, tool: sim.read, with: { v: $input }, cost: { tokens: 40 }, on_error: continue }
   - { id: same, after: [], tool: sim.irreversible, with: { v: 1 }, on_error: continue, idempotency: { scope: flow } }
   - id: items
     after: [first]
     on_error: continue
+    budget: { usd: 0.70, tool_calls: 7, duration: 1m }
+    on_budget: poor
     map:
       items: [1, 2, 3]
       concurrency: 2
@@ -41,12 +44,14 @@ nodes:
         - id: a
           tool: sim.idempotent
           with: { n: $item, v: $steps.first.output }
+          cost: { usd: 0.2, actual: { usd: "{{ output.bill or 0.1 }}" } }
           deadline: 30s
           heartbeat: 4s
           compensate: { tool: sim.irreversible, with: { n: $item, v: $steps.a.output, i: $input } }
         - id: b
           tool: sim.irreversible
           with: { n: $index }
+          cost: { usd: 0.1, tokens: 10 }
           effect: reconcilable
           probe:
             tool: sim.look
@@ -57,6 +62,7 @@ nodes:
   - id: sides
     after: []
     on_error: leave
+    budget: { steps: 7, tool_calls: 4, on_exceeded: ask }
     parallel:
       branches:
         left: [{ id: w, wait: { signal: go, timeout: 10s } }]
@@ -79,6 +85,7 @@ nodes:
     compensate: { tool: sim.pure, with: { n: $vars.n, deep: "{{ steps.more.output.x.y }}" } }
     next: [{ when: "{{ vars.n < 3 }}", to: count }]
   - { id: leave, set: { left: true } }
+  - { id: poor, set: { left: true } }
   - { id: ask, approval: { of: last, quorum: 2, expires: 1h }, on_error: continue }
   - { id: last, tool: sim.irreversible, with: { n: $vars.m }, on_unknown: fail, on_error: continue }
   - id: after
@@ -146,7 +153,8 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
             actor: "me".to_owned(),
         },
         9 => {
-            let (step, asked) = run.approvals.iter().next()?;
+            let (step, asked) =
+                run.approvals.iter().nth(seed.below(run.approvals.size().max(1)))?;
             let verdict =
                 if seed.one_in(4) { ApprovalVerdict::Denied } else { ApprovalVerdict::Granted };
             let actor = if seed.one_in(2) { "ada" } else { "bob" }.to_owned();
