@@ -204,4 +204,10 @@ limits! {
     VERIFY_CHECKS: usize = 1_000, "checks of one verification";
     /// Facts of one run that wait for their like in the other while two runs are compared.
     COMPARE_WINDOW: usize = 10_000, "facts that wait for their like while runs are compared";
+    /// Inputs beyond those that were recorded that a backtest gives to a run.
+    BACKTEST_INPUTS: usize = 100_000, "inputs of a backtest beyond those that were recorded";
+    /// Bytes of large values that a run makes in a backtest.
+    BACKTEST_BYTES: u64 = 256 << 20, "bytes of large values made in a backtest";
+    /// Things that a backtest lists as needed from outside.
+    BACKTEST_NEEDS: usize = 100, "things that a backtest of a run lists as needed";
 }

@@ -53,17 +53,21 @@ pub enum At {
     Start(StepPath),
     /// Before the commit in which the outcome of this visit was stored.
     Outcome(StepPath),
+    /// Before the first commit: nothing is shared.
+    Beginning,
 }
 
 impl At {
-    fn step(&self) -> &StepPath {
+    fn step(&self) -> Option<&StepPath> {
         match self {
-            Self::Start(step) | Self::Outcome(step) => step,
+            Self::Start(step) | Self::Outcome(step) => Some(step),
+            Self::Beginning => None,
         }
     }
 
     fn is_in(&self, events: &[Event]) -> bool {
-        events.iter().filter(|event| event.step.as_ref() == Some(self.step())).any(|event| {
+        let Some(step) = self.step() else { return true };
+        events.iter().filter(|event| event.step.as_ref() == Some(step)).any(|event| {
             let ends = matches!(
                 event.body,
                 EventBody::StepCompleted(_) | EventBody::StepFailed(_) | EventBody::StepSkipped(_)
@@ -71,7 +75,7 @@ impl At {
             match self {
                 // What was passed over, or failed before it opened anything, started as it ended.
                 Self::Start(_) => ends || matches!(event.body, EventBody::StepStarted(_)),
-                Self::Outcome(_) => ends,
+                Self::Outcome(_) | Self::Beginning => ends,
             }
         })
     }
@@ -98,7 +102,7 @@ pub fn cut(store: &dyn Store, parent: RunId, at: &At) -> Result<Cut, Problem> {
             found = flow.map(|flow| Cut { seq, hash: head, then, changes, flow, run });
             return Ok(false);
         }
-        let last = at.step().last().map(|last| last.id.to_owned());
+        let last = at.step().and_then(StepPath::last).map(|last| last.id.to_owned());
         visits.extend(events.iter().filter_map(|event| {
             let step = event.step.as_ref()?;
             (step.last().map(|l| l.id.to_owned()) == last).then(|| step.to_string())
@@ -114,10 +118,10 @@ fn no_place(parent: RunId, at: &At, events: u64, visits: &BTreeSet<String>) -> P
     if events == 0 {
         return Problem::new(Code::RunNotFound, format!("no run {parent}")).next("aura runs");
     }
-    let step = at.step();
     let what = match at {
-        At::Start(_) => format!("run {parent} has not started a step '{step}'"),
-        At::Outcome(_) => format!("run {parent} has no outcome of a step '{step}'"),
+        At::Start(step) => format!("run {parent} has not started a step '{step}'"),
+        At::Outcome(step) => format!("run {parent} has no outcome of a step '{step}'"),
+        At::Beginning => format!("run {parent} has no beginning"),
     };
     let near: Vec<_> = visits.iter().take(5).cloned().collect();
     let near = if near.is_empty() { next } else { format!("{next}; it has {}", near.join(", ")) };

@@ -1,5 +1,6 @@
 //! Reading a run from the store: folding it, compiling its flow, checking it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aura_core::commit::StoredCommit;
@@ -17,6 +18,8 @@ use aura_graph::{Flow, Run};
 
 /// Commits read from the store at a time.
 const PAGE: usize = 256;
+/// Compiled flows that a verifier keeps.
+const FLOWS: usize = 64;
 
 /// A run as its history adds up.
 #[derive(Debug)]
@@ -185,13 +188,62 @@ impl Verified {
         redecide: bool,
         each: &mut dyn FnMut(&StoredCommit, &[Event], &Run),
     ) -> Result<Self, Problem> {
-        let salt = store.info().map_err(|e| store_problem(&e))?.salt;
-        let mut replay = Replay::new(Run::new(id), salt, blobs);
+        Verifier::new(store, blobs).check(id, redecide, each)
+    }
+}
+
+/// Checks the runs of a store, one after the other; the flows that they pinned are compiled once.
+pub struct Verifier<'a> {
+    store: &'a dyn Store,
+    blobs: Arc<dyn BlobLookup>,
+    salt: Option<Hash>,
+    flows: BTreeMap<Hash, Arc<Flow>>,
+}
+
+impl std::fmt::Debug for Verifier<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").field("flows", &self.flows.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Verifier<'a> {
+    /// A verifier of the runs of a store.
+    pub fn new(store: &'a dyn Store, blobs: Arc<dyn BlobLookup>) -> Self {
+        Self { store, blobs, salt: None, flows: BTreeMap::new() }
+    }
+
+    /// Checks a run on both levels. Damage is told before a difference: after damage a difference means nothing.
+    ///
+    /// # Errors
+    /// As [`Verified::check`].
+    pub fn verify(&mut self, id: RunId) -> Result<Verified, Problem> {
+        match self.check(id, true, &mut |_, _, _| {}) {
+            Err(problem) if problem.code == Code::ReplayDiffers => {
+                self.check(id, false, &mut |_, _, _| {})?;
+                Err(problem)
+            }
+            other => other,
+        }
+    }
+
+    fn check(
+        &mut self,
+        id: RunId,
+        redecide: bool,
+        each: &mut dyn FnMut(&StoredCommit, &[Event], &Run),
+    ) -> Result<Verified, Problem> {
+        let salt = match self.salt {
+            Some(salt) => salt,
+            None => self.store.info().map_err(|e| store_problem(&e))?.salt,
+        };
+        self.salt = Some(salt);
+        let mut replay = Replay::new(Run::new(id), salt, Arc::clone(&self.blobs));
         let mut flow: Option<Arc<Flow>> = None;
         let (mut commits, mut head) = (0, Hash::ZERO);
+        let store = self.store;
         read_all(store, id, &mut |commit| {
             if redecide && let Some(pin) = new_flow(&commit, flow.is_none())? {
-                flow = Some(Arc::new(load_flow(store, &pin)?));
+                flow = Some(self.flow(&pin)?);
             }
             if let Some(flow) = &flow {
                 replay.redecide(flow, &commit).map_err(|e| replay_problem(id, e))?;
@@ -206,7 +258,19 @@ impl Verified {
             return Err(Problem::new(Code::RunNotFound, format!("no run {id}")).next("aura runs"));
         }
         let (events, steps, state) = (replay.run.events, replay.run.steps, replay.run.hash);
-        Ok(Self { run: id, commits, events, steps, redecided: redecide, head, state })
+        Ok(Verified { run: id, commits, events, steps, redecided: redecide, head, state })
+    }
+
+    fn flow(&mut self, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
+        if let Some(flow) = self.flows.get(&pin.bundle.blob) {
+            return Ok(Arc::clone(flow));
+        }
+        let flow = Arc::new(load_flow(self.store, pin)?);
+        if self.flows.len() >= FLOWS {
+            self.flows.pop_first();
+        }
+        self.flows.insert(pin.bundle.blob, Arc::clone(&flow));
+        Ok(flow)
     }
 }
 

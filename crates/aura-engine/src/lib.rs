@@ -3,6 +3,7 @@
 //! Knows ports only: which store, which tools and which clock is decided in the binary. Never decides anything
 //! about a run by itself: that is `aura-graph`.
 
+mod backtest;
 mod cache;
 mod catalog;
 pub mod code;
@@ -24,13 +25,14 @@ mod snapshots;
 mod stream;
 mod turns;
 
+pub use backtest::{PureCalls, backtest};
 pub use cache::BlobCache;
 pub use catalog::Catalog;
 pub use commit::{Committer, Unit, Writer};
 pub use diff::{Compared, compare};
 pub use engine::{Bell, Engine, Handle, Options, Ports};
 pub use fork::{At, Cut, Recording, cut, shared};
-pub use history::{History, Verified, compile, load_flow, open_history, read_all};
+pub use history::{History, Verified, Verifier, compile, load_flow, open_history, read_all};
 pub use message::{
     Accepted, Answered, Asking, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted,
 };

@@ -4,6 +4,7 @@
 //! run from its events alone; `decide(state, flow, input)` says what an input leads to.
 #![deny(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod backtest;
 pub mod compare;
 pub mod decide;
 pub mod definition;

@@ -160,7 +160,8 @@ fn granted_of(events: &[Event]) -> Input {
     }
 }
 
-fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {
+/// The result that a task has when somebody says what became of it.
+pub(crate) fn settled(outcome: &Settlement, artifacts: &[Artifact]) -> Option<TaskResult> {
     Some(match outcome {
         Settlement::Succeeded(output) => TaskResult::Succeeded {
             output: output.clone(),

@@ -1,10 +1,11 @@
 //! What differs between two JSON values, in lines: `+` is new, `-` is gone, `~` is another.
 
+use aura_core::time::Millis;
 use aura_graph::compare::values::{Change, changes};
 use serde_json::{Value, json};
 
 use crate::describe;
-use crate::output::{Output, Tone, plain};
+use crate::output::{Output, Tone, local_time, plain};
 
 /// Changes that are shown.
 const SHOWN: usize = 50;
@@ -27,7 +28,10 @@ fn line(out: &Output, change: &Change) -> String {
         "" => "(all of it)".to_owned(),
         path => plain(path),
     };
-    let text = |value: &Value| describe::value_of(value, VALUE);
+    let text = |value: &Value| match value.as_i64() {
+        Some(at) if path.starts_with("open.timers[") => local_time(Millis(at)),
+        _ => describe::value_of(value, VALUE),
+    };
     match (&change.old, &change.new) {
         (None, Some(new)) => format!("{} {path}: {}", out.paint(Tone::Good, "+"), text(new)),
         (Some(old), None) => format!("{} {path}: {}", out.paint(Tone::Bad, "-"), text(old)),

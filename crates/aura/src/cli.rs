@@ -86,6 +86,14 @@ commands! {
     Fork => fork;
     /// Compare two runs, from the first thing in which they differ.
     Diff => diff;
+    /// Try recorded runs against a changed flow.
+    Backtest => backtest;
+    /// Test flows by recorded runs, or record one.
+    Test => test;
+    /// Write a run to a file that others can look at.
+    Export => export;
+    /// Verify a file with a run, and look at it.
+    Open => open;
     /// Let a run start nothing new for now.
     Pause => pause;
     /// Cancel a run.

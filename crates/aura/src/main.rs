@@ -6,6 +6,7 @@
 mod answering;
 mod archive;
 mod background;
+mod backtesting;
 mod blobs;
 mod budget;
 mod changes;

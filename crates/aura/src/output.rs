@@ -118,6 +118,13 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Tells how far the command is, in one line of a terminal's standard error that the next takes the place of.
+    #[expect(clippy::unused_self, reason = "who may print holds the output")]
+    pub(crate) fn progress(&self, text: impl Display) {
+        // Where standard error is gone there is nobody to tell.
+        let _ = write!(std::io::stderr().lock(), "\r\x1b[K{text}");
+    }
+
     /// Prints the one JSON document of a command.
     pub(crate) fn document(&self, value: &impl Serialize) {
         // Values of ours have string keys only, so that this can't fail.

@@ -40,6 +40,9 @@ pub(crate) struct Imported {
     pub(crate) blobs: u64,
     /// Runs that have not ended.
     pub(crate) open: Vec<RunId>,
+    /// The last run in the file.
+    #[serde(skip)]
+    pub(crate) last: Option<RunId>,
 }
 
 struct Import<'a> {
@@ -151,6 +154,7 @@ impl Import<'_> {
             self.current =
                 Some(Current { run: state, head, known: true, added: false, marked: false });
             self.done.runs += 1;
+            self.done.last = Some(run);
         }
         self.blobs_are_there(&commit)?;
         let Some(current) = &mut self.current else { return Ok(()) };

@@ -253,7 +253,7 @@ fn print(
     out.line(format_args!("{said}{shared}"));
     if let Some(divergence) = &compared.divergence {
         out.line(format_args!("\n{}", out.paint(Tone::Strong, "first difference")));
-        for line in first(context, divergence) {
+        for line in first(context, ["A", "B"], divergence) {
             out.line(format_args!("  {line}"));
         }
     }
@@ -263,11 +263,11 @@ fn print(
     Ok(())
 }
 
-/// Where two runs part, in lines.
-pub(crate) fn first(context: &Context, divergence: &Divergence) -> Vec<String> {
+/// Where two runs part, in lines; the runs have these names.
+pub(crate) fn first(context: &Context, names: [&str; 2], divergence: &Divergence) -> Vec<String> {
     let out = &context.out;
     let mut lines = Vec::new();
-    for (name, fact) in [("A", &divergence.left), ("B", &divergence.right)] {
+    for (name, fact) in names.into_iter().zip([&divergence.left, &divergence.right]) {
         let text = fact.as_ref().map_or_else(
             || out.paint(Tone::Faint, "no such thing"),
             |fact| format!("event {:<5} {}", fact.seq, super::events::text(context, &fact.event)),

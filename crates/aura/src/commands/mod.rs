@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod approve;
+pub(crate) mod backtest;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -12,8 +13,10 @@ pub(crate) mod doctor;
 pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod new;
+pub(crate) mod open;
 pub(crate) mod owner;
 pub(crate) mod pause;
 pub(crate) mod plan;
@@ -26,7 +29,9 @@ pub(crate) mod settle;
 pub(crate) mod show;
 pub(crate) mod signal;
 pub(crate) mod store;
+pub(crate) mod test;
 pub(crate) mod tools;
 pub(crate) mod validate;
 pub(crate) mod version;
+mod watch;
 pub(crate) mod why;

@@ -1,5 +1,8 @@
 //! `aura replay`: folding a history again, and checking it. Reads the store only; nothing is called.
 
+mod all;
+mod step;
+
 use std::sync::Arc;
 
 use aura_core::commit::{Cause, StoredCommit};
@@ -30,21 +33,34 @@ use crate::steps::Steps;
 Without flags: commit by commit, the events and what the state is after them; chain and state hashes
 are checked on the way. --to shows the state after one event, and what that event changed. --verify checks two things: that the history is intact (hash chain, state
 hashes), and that this build decides every commit as the log says. The exit code is 1 if not.
+--step reads what to do from standard input: next, back, goto, break, continue, inspect, quit.
 
 Examples:
   aura replay 0198c2d1
   aura replay 0198c2d1 --to 40
-  aura replay 0198c2d1 --verify")]
+  aura replay 0198c2d1 --step
+  aura replay 0198c2d1 --verify
+  aura replay --all --verify --where status=completed
+  printf 'break say\\ncontinue\\ninspect vars\\n' | aura replay 0198c2d1 --step")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
-    #[arg(value_name = "RUN")]
-    pub(crate) run: String,
+    #[arg(value_name = "RUN", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) run: Option<String>,
     /// Show the state after this event.
     #[arg(long, value_name = "N", conflicts_with = "verify")]
     pub(crate) to: Option<u64>,
+    /// Go through the history event by event, forwards and back.
+    #[arg(long, conflicts_with_all = ["verify", "to"])]
+    step: bool,
     /// Check the history, and decide it again.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Check every run of the store.
+    #[arg(long, requires = "verify")]
+    all: bool,
+    /// With --all, only runs with this field, as in 'aura runs'.
+    #[arg(long = "where", value_name = "FIELD=VALUE", requires = "all")]
+    filters: Vec<String>,
     /// Show the hash of each commit and of the state after it.
     // The same id as the global flag, which would stand in its way otherwise.
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -53,9 +69,15 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    if args.all {
+        return all::run(context, &args.filters);
+    }
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let id = resolve::run(store, &args.run)?.run;
+    let id = resolve::run(store, args.run.as_deref().unwrap_or_default())?.run;
+    if args.step {
+        return step::run(context, store, id);
+    }
     if let Some(to) = args.to {
         return state_after(context, store, id, to);
     }

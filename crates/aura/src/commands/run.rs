@@ -37,7 +37,8 @@ Examples:
   aura run refund.yaml --input '{\"order\": 17, \"amount\": 40}' --label team=pay
   aura run refund.yaml --input @order.json --set amount=40 --key refund-17 --json
   aura run brief.yaml --budget usd=0.50,duration=10m
-  aura run brief.yaml --root ~/docs --allow-net localhost:8080")]
+  aura run brief.yaml --root ~/docs --allow-net localhost:8080
+  aura run brief.yaml --watch")]
 pub(crate) struct Args {
     /// The flow file.
     #[arg(value_name = "FLOW")]
@@ -70,18 +71,31 @@ pub(crate) struct Args {
     /// Grant every approval that this run asks for, but no larger budget; that is recorded.
     #[arg(long, conflicts_with = "detach")]
     yes: bool,
+    /// When the file is saved, fork the run where the flow first does something else, until Ctrl-C.
+    #[arg(long, conflicts_with_all = ["detach", "key"])]
+    watch: bool,
 }
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let (detach, yes) = (args.detach, args.yes);
+    let watched = args.watch.then(|| args.flow.clone());
     let Some(order) = order(context, args)? else { return Ok(Exit::Usage) };
     if detach {
         return detached(context, &order);
     }
+    let exit = see(context, &order, yes)?;
+    match watched {
+        Some(path) => super::watch::watch(context, &path, (order.run, order.source), yes),
+        None => Ok(exit),
+    }
+}
+
+/// Starts a run and follows it to its end.
+fn see(context: &Context, order: &Order, yes: bool) -> Result<Exit, Problem> {
     let session = Session::new(context, Door::open(context, true)?, yes)?;
     session.through(|session| {
-        let taken = start(context, &mut session.door, &order, false)?;
+        let taken = start(context, &mut session.door, order, false)?;
         if !context.out.json && !context.quiet && taken.accepted.already {
             let text = format!("the key names run {}, which was there before", order.run);
             context.out.note(text);

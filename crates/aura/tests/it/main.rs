@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop where it stands")]
 
 mod approvals;
+mod backtest;
 mod budgets;
+mod carried;
 mod diff;
 mod effects;
 mod examples;
@@ -22,4 +24,5 @@ mod runs;
 mod saga;
 mod shown;
 mod socket;
+mod stepping;
 mod support;

@@ -100,7 +100,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output, args: &[&str]) -> Self {
+    pub(crate) fn of(output: Output, args: &[&str]) -> Self {
         Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).expect("text"),

@@ -10,6 +10,7 @@ use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
 use aura_core::journal::Asked;
 use aura_core::{Data, canonical};
+use aura_graph::backtest::{Backtest, Changed, Outcomes, Verdict};
 use aura_graph::decide::Taken;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
@@ -258,6 +259,31 @@ proptest! {
         prop_assert_eq!(format!("{:?}", run.timers), format!("{:?}", bench.run.timers));
         prop_assert_eq!(run.hash, bench.run.hash);
         prop_assert_eq!(run.status(), bench.run.status());
+    }
+
+    #[test]
+    fn a_run_does_the_same_by_its_own_flow_and_its_recorded_outcomes(seed in any::<u64>(), value in value()) {
+        let bench = history(seed, &value);
+        let pin = bench.run.started.as_ref().unwrap().flow.clone();
+        let changed = Changed {
+            flow: Arc::clone(&bench.flow),
+            pin,
+            salt: Hash::ZERO,
+            blobs: Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>,
+            pure: &|_, _| None,
+        };
+        let mut outcomes = Outcomes::default();
+        for commit in &bench.commits {
+            for event in &commit.events().unwrap() {
+                outcomes.take(event);
+            }
+        }
+        let mut test = Backtest::new(&changed, Run::new(bench.run.id), outcomes);
+        for commit in &bench.commits {
+            test.take(commit).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
+        }
+        let verdict = test.finish();
+        prop_assert!(verdict == Verdict::Same, "{verdict:?}\n{}", bench.history());
     }
 
     #[test]

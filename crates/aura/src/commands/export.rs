@@ -1,0 +1,81 @@
+//! `aura export`: a run as one file that somebody else can look at.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use aura_core::error::{Code, Problem};
+use aura_core::id::RunId;
+use aura_store::Opened;
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::archive::{self, Copied, export};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::{Tone, short};
+use crate::{describe, resolve};
+
+/// Arguments of `aura export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file holds the run with its flow and all values, and what a fork shares with its parents: whoever
+has it can look at the run, step through it and verify it with 'aura open', without a store. Values
+of secrets are not in it; inputs and outputs are, as the log has them.
+
+Examples:
+  aura export 0198c2d1
+  aura export 0198c2d1 -o refund-17.aura
+  aura export 0198c2d1 -o - | zstd > refund-17.aura.zst")]
+pub(crate) struct Args {
+    /// The run, or the start of its id.
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The file to write; '-' is standard output. Otherwise the start of the id with `.aura`.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Does it.
+pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
+    let opened = context.reader()?;
+    let run = resolve::run(&*opened.store, &args.run)?.run;
+    if args.output.as_deref() == Some(Path::new("-")) {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        export::write(&opened, &archive::runtime()?, &[run], &mut out)?;
+        return Ok(Exit::Done);
+    }
+    let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.aura", short(run))));
+    let done = write(&opened, run, &path)?;
+    if context.out.json {
+        let mut document = json!(done);
+        document["run_id"] = json!(run);
+        document["file"] = json!(path);
+        context.out.document(&document);
+    } else {
+        let said = context.out.paint(Tone::Good, "exported");
+        let events = describe::count(done.events, "event");
+        let file = path.display();
+        context.out.line(format_args!("{said} run {run}, {events}, to {file}"));
+        let next = context.out.paint(Tone::Strong, "next:");
+        context.out.line(format_args!("  {next} aura open {file}"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes a run to a file, which is whole or not there.
+pub(crate) fn write(opened: &Opened, run: RunId, path: &Path) -> Result<Copied, Problem> {
+    let failed = |why: &dyn std::fmt::Display| {
+        let what = format!("{} can't be written: {why}", path.display());
+        Problem::new(Code::StoreUnavailable, what).next("name another file: -o FILE")
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let file = NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
+    let mut out = BufWriter::new(file);
+    let done = export::write(opened, &archive::runtime()?, &[run], &mut out)?;
+    out.flush().map_err(|e| failed(&e))?;
+    let file = out.into_inner().map_err(|e| failed(&e))?;
+    file.as_file().sync_all().map_err(|e| failed(&e))?;
+    file.persist(path).map_err(|e| failed(&e.error))?;
+    Ok(done)
+}

@@ -1,0 +1,116 @@
+//! Runs as files: `aura export`, `aura open`, and recorded runs as tests of a flow.
+
+use serde_json::json;
+
+use crate::support::{Place, Server, id};
+
+const FLOW: &str = "
+flow: greet
+nodes:
+  - { id: read, tool: bench.noop, with: { value: '{{ input.name }}' } }
+  - { id: say, tool: echo, with: { value: 'Hello {{ steps.read.output.value }}' } }
+output: $steps.say.output.value
+";
+
+fn place() -> (Place, String) {
+    let place = Place::new();
+    place.file("greet.yaml", FLOW);
+    place.aura(&["run", "greet.yaml", "--key", "a", "--set", "name=Ada", "-q"]).exits(0);
+    (place, id("greet", "a"))
+}
+
+#[test]
+fn a_run_is_carried_to_somebody_else_and_looked_at_there() {
+    let (place, id) = place();
+    place.aura(&["export", &id, "-o", "one.aura"]).exits(0);
+    let other = Place::new();
+    std::fs::copy(place.work().join("one.aura"), other.work().join("one.aura")).expect("a file");
+
+    let shown = other.aura(&["open", "one.aura"]).exits(0);
+    assert!(shown.out.contains(&format!("run {id}")) && shown.out.contains("Hello Ada"));
+    assert!(shown.err.contains("verified: one.aura"), "{}", shown.err);
+    let theirs = other.aura(&["open", "one.aura", "events", "--json"]).exits(0).out;
+    assert_eq!(theirs, place.aura(&["events", &id, "--json"]).exits(0).out);
+    let told = other.aura(&["--json", "open", "one.aura", "replay", "--verify"]).exits(0).json();
+    assert_eq!(told["run_id"], json!(id));
+    assert!(!other.data().exists(), "no store was needed, and none was made");
+
+    other.aura(&["open", "one.aura", "cancel"]).exits(2);
+    other.aura(&["open", "one.aura", "events", "--nonsense"]).exits(2);
+    other.aura(&["open", "none.aura"]).exits(2);
+    let text = std::fs::read_to_string(other.work().join("one.aura")).expect("a file");
+    let hash = text.rfind("\"hash\":\"").expect("a hash") + 8;
+    let turned = if &text[hash..=hash] == "0" { "1" } else { "0" };
+    let changed = format!("{}{turned}{}", &text[..hash], &text[hash + 1..]);
+    other.file("changed.aura", &changed);
+    other.aura(&["open", "changed.aura"]).exits(2);
+    other.file("cut.aura", &text[..text.len() / 2]);
+    other.aura(&["open", "cut.aura"]).exits(2);
+}
+
+#[test]
+fn a_fork_is_carried_with_what_it_shares() {
+    let (place, id) = place();
+    let fork = place.aura(&["fork", &id, "--at", "say", "--json"]).exits(0).json();
+    let fork = fork["run_id"].as_str().expect("an id");
+    place.aura(&["export", fork]).exits(0);
+    let file = format!("{}.aura", &fork[..13]);
+    let told = place.aura(&["open", &file, "--json"]).exits(0).json();
+    assert_eq!((&told["run_id"], &told["output"]), (&json!(fork), &json!("Hello Ada")));
+}
+
+#[test]
+fn a_recorded_run_tests_its_flow() {
+    let (place, id) = place();
+    place.aura(&["test"]).exits(2);
+    place.aura(&["test", "record", &id, "--flow", "greet.yaml", "--name", "ada"]).exits(0);
+    assert!(place.work().join("greet.tests/ada.aura").exists());
+    // Tests need no store: they are files beside the flow.
+    std::fs::remove_dir_all(place.data()).expect("a folder");
+    let told = place.aura(&["test"]).exits(0);
+    assert!(told.out.contains("greet.yaml ada") && told.out.contains("1 passed"), "{}", told.out);
+    assert!(!place.data().exists());
+
+    place.file("greet.yaml", &FLOW.replace("Hello", "Goodbye"));
+    let told = place.aura(&["test", "greet.yaml"]).exits(1);
+    assert!(told.out.contains("FAILED greet.yaml ada"), "{}", told.out);
+    assert!(told.out.contains("\"Hello Ada\" → \"Goodbye Ada\""), "{}", told.out);
+    let told = place.aura(&["test", ".", "--json"]).exits(1).json();
+    assert_eq!((&told["failed"], &told["tests"][0]["verdict"]), (&json!(1), &json!("different")));
+
+    place.file("greet.yaml", "flow: greet\nnodes: [{ id: a, tool: nothing }]\n");
+    let told = place.aura(&["test"]).exits(1);
+    assert!(told.out.contains("the flow does not load"), "{}", told.out);
+    place.aura(&["test", "record", &id, "--flow", "greet.yaml", "--name", "../x"]).exits(2);
+}
+
+#[test]
+fn a_saved_flow_goes_on_from_where_it_changed() {
+    let (place, server) = (Place::new(), Server::new());
+    let net = server.address.to_string();
+    let flow = |greeting: &str| {
+        format!(
+            "flow: watch
+nodes:
+  - {{ id: pay, tool: http.request, with: {{ method: POST, url: 'http://{net}/pay' }} }}
+  - {{ id: say, tool: echo, with: {{ value: {greeting} }} }}
+output: $steps.say.output.value
+"
+        )
+    };
+    place.file("watch.yaml", &flow("one"));
+    let mut watching = place.start(&["run", "watch.yaml", "--allow-net", &net, "--watch"]);
+    watching.prints("watching watch.yaml");
+    place.file("watch.yaml", "flow: watch\nnodes: [{ id: a, tool: nothing }]\n");
+    watching.prints("nothing");
+    place.file("watch.yaml", &flow("two"));
+    watching.prints("what changed");
+    watching.prints("\"one\" → \"two\"");
+    place.file("watch.yaml", &format!("# a remark\n{}", flow("two")));
+    watching.prints("would do the same");
+    watching.signal("INT");
+    watching.exits(0);
+    assert_eq!(server.requests().len(), 1, "what was recorded is not done again");
+    let runs = place.aura(&["runs", "--json"]).exits(0).json();
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(2));
+}
