@@ -374,8 +374,9 @@ impl<'a> Backtest<'a> {
                     self.feed(&input);
                 }
             }
-            // A sign of life is no outcome, and what may start does so at once.
-            Input::Heartbeat(_) | Input::Granted { .. } | Input::Continue => {}
+            Input::Granted { steps } => self.granted(steps),
+            // A sign of life is no outcome.
+            Input::Heartbeat(_) | Input::Continue => {}
             other => {
                 self.feed(&other);
             }

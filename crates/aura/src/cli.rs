@@ -108,6 +108,8 @@ commands! {
     Deny => deny;
     /// List effects, and settle those in doubt.
     Effects => effects;
+    /// List deployed flows, and deploy one.
+    Flows => flows;
     /// Check flow files.
     Validate => validate;
     /// Print the JSON Schema of flow files.

@@ -13,6 +13,7 @@ mod changes;
 mod cli;
 mod commands;
 mod context;
+mod deployed;
 mod describe;
 mod diagnostics;
 mod door;

@@ -14,6 +14,7 @@ pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod flows;
 pub(crate) mod fork;
 pub(crate) mod new;
 pub(crate) mod open;

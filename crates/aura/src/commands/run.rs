@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::diagnostics;
 use crate::door::Door;
 use crate::exit::Exit;
 use crate::follow::End;
@@ -22,7 +21,7 @@ use crate::input::{self, Given};
 use crate::order::Order;
 use crate::performing::{Session, Shown};
 use crate::socket::protocol::Taken;
-use crate::{background, budget, wire};
+use crate::{background, budget, deployed, diagnostics, wire};
 
 /// Arguments of `aura run`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +39,7 @@ Examples:
   aura run brief.yaml --root ~/docs --allow-net localhost:8080
   aura run brief.yaml --watch")]
 pub(crate) struct Args {
-    /// The flow file.
+    /// The flow file, or the name of a deployed flow.
     #[arg(value_name = "FLOW")]
     flow: PathBuf,
     /// The input: JSON, @FILE, or - for standard input.
@@ -145,7 +144,10 @@ fn detached(context: &Context, order: &Order) -> Result<Exit, Problem> {
 
 /// What the command line asks for; `None` if the flow is wrong, which is told by then.
 fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
-    let source = read_flow(&args.flow)?;
+    let source = match by_name(context, &args.flow)? {
+        Some(source) if !args.watch => source,
+        _ => read_flow(&args.flow)?,
+    };
     let name = args.flow.display().to_string();
     let flow = match definition::load(&source, &wire::catalog()) {
         Ok(flow) => flow,
@@ -173,6 +175,12 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
         permissions: Permissions { roots: roots(&args.roots)?, allow_net: args.allow_net },
         actor: context.actor.clone(),
     }))
+}
+
+/// The text of the deployed flow of this name, where there is no such file.
+fn by_name(context: &Context, name: &Path) -> Result<Option<String>, Problem> {
+    let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
+    Ok(deployed::last(&context.dir, text)?.map(|version| version.source))
 }
 
 /// The text of a flow file.

@@ -5,6 +5,7 @@ mod approvals;
 mod backtest;
 mod budgets;
 mod carried;
+mod deploying;
 mod diff;
 mod effects;
 mod examples;

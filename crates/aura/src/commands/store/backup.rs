@@ -14,11 +14,10 @@ use serde_json::json;
 
 use crate::archive::{self, Copied, copy, restored};
 use crate::context::Context;
-use crate::describe;
 use crate::exit::Exit;
 use crate::output::{Tone, local_time};
-use crate::resolve;
 use crate::wire::SystemClock;
+use crate::{deployed, describe, resolve};
 
 /// The file that says that a backup is whole; written last.
 const MANIFEST: &str = "backup.json";
@@ -89,7 +88,11 @@ pub(super) fn backup(context: &Context, args: &BackupArgs) -> Result<Exit, Probl
     }
     let at = SystemClock.now();
     aura_store::create(&dir, source.store.salt())?;
-    let copied = copied(&source, &dir).inspect_err(|_| {
+    let copied = copied(&source, &dir).and_then(|copied| {
+        deployed::copy(&context.dir, &dir)?;
+        Ok(copied)
+    });
+    let copied = copied.inspect_err(|_| {
         // Half a backup is worse than none.
         let _ = fs::remove_dir_all(&dir);
     })?;
@@ -155,6 +158,7 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit, Pro
     let target = aura_store::open(to, Access::Owner)?;
     let runtime = archive::runtime()?;
     let (copied, _) = copy::everything(&source, &target, &runtime)?;
+    deployed::copy(from, &context.dir)?;
     let health = target.store.check().map_err(|e| resolve::unreadable(&e))?;
     if let Some((_, code, fault)) = health.faults.first() {
         return Err(Problem::new(*code, format!("the backup is damaged: {fault}"))
