@@ -792,12 +792,6 @@ impl Shard {
     }
 }
 
-impl Job {
-    fn is_outcome_of(&self, step: &StepPath) -> bool {
-        matches!(&self.input, Input::Outcome(outcome) if outcome.step == *step)
-    }
-}
-
 pub(crate) fn busy() -> Problem {
     Problem::new(Code::Busy, "too much is waiting to be made durable")
         .kept("everything that was acknowledged is in the store")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aura_core::data::BlobRef;
 use aura_core::hash::Hash;
 use aura_core::input::Input;
+use aura_core::path::StepPath;
 use aura_core::ports::{Mark, RunRow, RunStatus};
 use aura_core::time::Millis;
 use aura_graph::{Flow, Run};
@@ -48,6 +49,11 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn own(input: Input) -> Self {
         Self { input, reply: None }
+    }
+
+    /// Whether it is the outcome of an attempt of this step.
+    pub(crate) fn is_outcome_of(&self, step: &StepPath) -> bool {
+        matches!(&self.input, Input::Outcome(outcome) if outcome.step == *step)
     }
 }
 
