@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Exit codes of `aura` that are answers.
 pub(crate) const DONE: i32 = 0;
+pub(crate) const FAILED: i32 = 1;
 pub(crate) const WAITING: i32 = 3;
 
 /// The binary, and the data directory that it works on.

@@ -1,16 +1,18 @@
 //! `cargo xtask histories`: runs that were recorded once, which every build must read, decide again, and end.
 //!
 //! A folder of `fixtures/histories/` is one: `flow.yaml`; `about.txt`, which says what the history shows, how it was
-//! recorded and how it ends; and `history.ndjson`, as `aura store export` wrote it. A recorded history is never written
-//! anew: a build that can't read it is wrong, or needs another format.
+//! recorded and how it ends; and `history.ndjson`, as `aura store export` wrote it: the run, and others that belong to
+//! it. A recorded history is never written anew: a build that can't read it is wrong, or needs another format.
 
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::aura::Aura;
+use crate::aura::{Aura, DONE, FAILED, WAITING};
 use crate::workspace::Workspace;
 
 const FOLDER: &str = "fixtures/histories";
@@ -18,11 +20,21 @@ const HISTORY: &str = "history.ndjson";
 
 /// What stands for the id of the run in commands.
 const RUN: &str = "RUN";
+/// What stands for the key of its effect in doubt.
+const KEY: &str = "KEY";
+/// What stands for a server that hears everybody and answers nobody.
+const SERVER: &str = "SERVER";
+/// What stands for the folder.
+const HERE: &str = "FOLDER";
+/// By which the run is known among others.
+const LABEL: &str = "golden";
 
 /// What `about.txt` says below its line of dashes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct About {
     input: Option<String>,
+    /// More words of the command that starts the run.
+    with: Vec<String>,
     /// Exit code of the command that starts the run.
     exit: i32,
     /// Commands before the run is recorded.
@@ -42,6 +54,7 @@ impl About {
             let command = || rest.split(' ').map(str::to_owned).collect();
             match word {
                 "input" => about.input = Some(rest.to_owned()),
+                "with" => about.with = command(),
                 "exit" => about.exit = rest.parse()?,
                 "before" => about.before.push(command()),
                 "after" => about.after.push(command()),
@@ -99,48 +112,75 @@ fn fresh(program: &Path, place: &Path) -> anyhow::Result<Aura> {
 
 fn record(program: &Path, place: &Path, folder: &Path, about: &About) -> anyhow::Result<()> {
     let aura = fresh(program, place)?;
+    let server = silent_server()?;
     let flow = folder.join("flow.yaml").to_string_lossy().into_owned();
-    let mut args = vec!["run", flow.as_str(), "--key", "golden", "--json"];
+    let label = format!("{LABEL}=yes");
+    let mut args = ["run", flow.as_str(), "--key", LABEL, "--label", &label, "--json"]
+        .map(str::to_owned)
+        .to_vec();
     if let Some(input) = &about.input {
-        args.extend(["--input", input]);
+        args.extend(["--input".to_owned(), input.replace(SERVER, &server)]);
     }
+    args.extend(about.with.iter().map(|word| word.replace(SERVER, &server)));
     let answer = aura.call(&args)?;
     if answer.code != Some(about.exit) {
         bail!("exit code {} is expected: {}", about.exit, answer.told());
     }
-    let run = first(&aura)?;
-    act(&aura, &about.before, &run)?;
+    let (run, _) = golden(&aura)?;
+    act(&aura, &about.before, (&run, folder))?;
     let history = folder.join(HISTORY).to_string_lossy().into_owned();
-    aura.call(&["store", "export", "--run", &run, "-o", &history])?.done()?;
+    aura.call(&["store", "export", "-o", &history])?.done()?;
     Ok(())
+}
+
+/// Where somebody listens who ends every connection without an answer; it goes on until the process ends.
+fn silent_server() -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4_096]);
+        }
+    });
+    Ok(address)
 }
 
 fn check(program: &Path, place: &Path, folder: &Path, about: &About) -> anyhow::Result<()> {
     let aura = fresh(program, place)?;
     let history = folder.join(HISTORY).to_string_lossy().into_owned();
     aura.call(&["store", "import", &history])?.done()?;
-    let run = first(&aura)?;
-    for args in [["store", "check"].as_slice(), &["replay", &run, "--verify"]] {
-        aura.call(args)?.done()?;
-    }
+    let (run, _) = golden(&aura)?;
+    aura.call(&["store", "check"])?.done()?;
+    verify(&aura)?;
     if !about.after.is_empty() {
         // What came from a copy is performed by nobody before it is resumed; that it still waits is no error.
-        aura.call(&["resume", &run])?;
-        act(&aura, &about.after, &run)?;
+        aura.call(&["resume", &run, "--restored"])?;
+        act(&aura, &about.after, (&run, folder))?;
         aura.call(&["resume", &run])?;
     }
-    aura.call(&["replay", &run, "--verify"])?.done()?;
-    let status = status(&aura)?;
+    verify(&aura)?;
+    let (_, status) = golden(&aura)?;
     if status != about.ends {
         bail!("it is {status}, and should have ended as {}", about.ends);
     }
     Ok(())
 }
 
-fn act(aura: &Aura, commands: &[Vec<String>], run: &str) -> anyhow::Result<()> {
+fn act(aura: &Aura, commands: &[Vec<String>], (run, folder): (&str, &Path)) -> anyhow::Result<()> {
+    let folder = folder.to_string_lossy();
     for command in commands {
-        let args: Vec<_> = command.iter().map(|word| word.replace(RUN, run)).collect();
-        aura.call(&args)?.done()?;
+        let mut args: Vec<_> =
+            command.iter().map(|word| word.replace(RUN, run).replace(HERE, &folder)).collect();
+        if args.iter().any(|word| word == KEY) {
+            let effects = aura.call(&["effects", "--in-doubt", "--json"])?.done()?.json()?;
+            let key = effects["effects"][0]["key"].as_str().context("nothing is in doubt")?;
+            args.iter_mut().filter(|word| *word == KEY).for_each(|word| key.clone_into(word));
+        }
+        // How the run stands then is told by the end.
+        let answer = aura.call(&args)?;
+        if !matches!(answer.code, Some(DONE | FAILED | WAITING)) {
+            answer.done()?;
+        }
     }
     Ok(())
 }
@@ -149,14 +189,22 @@ fn runs(aura: &Aura) -> anyhow::Result<Value> {
     aura.call(&["runs", "--json"])?.done()?.json()
 }
 
-fn first(aura: &Aura) -> anyhow::Result<String> {
-    let id = runs(aura)?["runs"][0]["run_id"].as_str().map(str::to_owned);
-    id.context("there is no run")
+fn verify(aura: &Aura) -> anyhow::Result<()> {
+    for run in runs(aura)?["runs"].as_array().into_iter().flatten() {
+        let run = run["run_id"].as_str().context("a run without an id")?;
+        aura.call(&["replay", run, "--verify"])?.done()?;
+    }
+    Ok(())
 }
 
-fn status(aura: &Aura) -> anyhow::Result<String> {
-    let status = runs(aura)?["runs"][0]["status"].as_str().map(str::to_owned);
-    status.context("a run without a status")
+/// The run that was started by the record, and its status. A fork of it has its label, and came later.
+fn golden(aura: &Aura) -> anyhow::Result<(String, String)> {
+    let runs = runs(aura)?;
+    let labelled = runs["runs"].as_array().into_iter().flatten();
+    let labelled = labelled.filter(|run| run["labels"][LABEL].is_string());
+    let run = labelled.min_by_key(|run| run["started"].as_i64()).context("there is no run")?;
+    let text = |name: &str| run[name].as_str().map(str::to_owned).context("a run without it");
+    Ok((text("run_id")?, text("status")?))
 }
 
 #[cfg(test)]
