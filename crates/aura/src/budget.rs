@@ -81,23 +81,41 @@ fn words(resource: Resource) -> &'static str {
     }
 }
 
+/// Until when a budget's time runs: it stands still while a person is asked for more.
+fn until(run: &Run, of: &StepPath, now: Millis) -> Millis {
+    let asked = run.approvals.get(of).filter(|asked| asked.request.raise.is_some());
+    asked.map_or(now, |asked| asked.since)
+}
+
+/// A budget of a flow: `$0.50, 200 steps, 1 h 00 m; asks for more`.
+pub(crate) fn declared(budget: &Budget) -> String {
+    let limited = Resource::ALL.into_iter().filter_map(|resource| {
+        let amount = resource.show(budget.limits.of(resource)?);
+        Some(match resource {
+            Resource::Usd | Resource::Duration => amount,
+            counted => format!("{amount} {}", words(counted)),
+        })
+    });
+    let asks = if budget.ask { "; asks for more" } else { "" };
+    format!("{}{asks}", limited.collect::<Vec<_>>().join(", "))
+}
+
 /// A row for each budget of a run: its place if it is a step's, and what became of it.
 pub(crate) fn rows(run: &Run, now: Millis) -> Vec<String> {
-    let own = parts(&run.budgets.run, now);
-    let own = (!own.is_empty()).then(|| own.join(", "));
-    let steps = run
-        .budgets
-        .steps
-        .iter()
-        .map(|(step, pool)| format!("{step}: {}", parts(pool, now).join(", ")));
-    own.into_iter().chain(steps).collect()
+    let own = parts(&run.budgets.run, until(run, &StepPath::root(), now)).join(", ");
+    let steps =
+        run.budgets.steps.iter().map(|(step, pool)| {
+            format!("{step}: {}", parts(pool, until(run, step, now)).join(", "))
+        });
+    Some(own).filter(|own| !own.is_empty()).into_iter().chain(steps).collect()
 }
 
 /// The budgets of a run for programs.
 pub(crate) fn document(run: &Run, now: Millis) -> Value {
-    let steps = run.budgets.steps.iter().map(|(step, pool)| (step.to_string(), of(pool, now)));
-    let steps: Map<String, Value> = steps.collect();
-    let mut own = of(&run.budgets.run, now);
+    let steps = run.budgets.steps.iter();
+    let steps: Map<String, Value> =
+        steps.map(|(step, pool)| (step.to_string(), of(pool, until(run, step, now)))).collect();
+    let mut own = of(&run.budgets.run, until(run, &StepPath::root(), now));
     own["steps_within"] = Value::Object(steps);
     own
 }

@@ -46,7 +46,7 @@ impl Work<'_, '_> {
         let Some(cost) = node.cost.as_ref().filter(|_| call.class != EffectClass::Pure) else {
             return Ok(Ok(None));
         };
-        let amounts = amounts(&cost.most, context)?;
+        let amounts = amounts(&cost.most, Amounts::default(), context)?;
         Ok(amounts.map(|amounts| (!amounts.is_nothing()).then_some(amounts)))
     }
 
@@ -225,7 +225,7 @@ impl Work<'_, '_> {
                 let view = View::new(&self.run, self.flow, &body).with("output", output);
                 let context = self.context_with(view);
                 // What can't be made out is taken to be as much as was reserved: a bill fails no step.
-                amounts(actual, &context)?.unwrap_or(reserved)
+                amounts(actual, reserved, &context)?.unwrap_or(reserved)
             }
             None => reserved,
         };
@@ -252,9 +252,9 @@ fn capital(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Amounts from a node's expressions.
-fn amounts(cost: &Cost, context: &Context) -> Evaluated<Amounts> {
-    let mut amounts = Amounts::default();
+/// Amounts from a node's expressions; what they do not name is as in `otherwise`.
+fn amounts(cost: &Cost, otherwise: Amounts, context: &Context) -> Evaluated<Amounts> {
+    let mut amounts = otherwise;
     for (resource, template) in [(Resource::Usd, &cost.usd), (Resource::Tokens, &cost.tokens)] {
         let Some(template) = template else { continue };
         let amount = match amount(template, context, resource)? {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aura_core::budget::Resource;
 use aura_core::error::{Code, Problem};
 use aura_core::event::{Event, EventBody};
 use aura_core::fork::RunForked;
@@ -68,6 +69,10 @@ struct Effects {
     reused: u64,
     /// Effects without an outcome.
     open: u64,
+    /// Millionths of a dollar that its calls cost.
+    usd_micros: u64,
+    /// Tokens that its calls cost.
+    tokens: u64,
 }
 
 /// Does it.
@@ -104,6 +109,10 @@ fn side(store: &dyn Store, id: RunId) -> Result<Side, Problem> {
                 _ if commit.header.run != id => {}
                 EventBody::ToolCalled(_) => effects.calls += 1,
                 EventBody::EffectReused(_) => effects.reused += 1,
+                EventBody::BudgetSettled(data) => {
+                    effects.usd_micros = effects.usd_micros.saturating_add(data.spent.usd_micros);
+                    effects.tokens = effects.tokens.saturating_add(data.spent.tokens);
+                }
                 EventBody::RunForked(data) => forked = Some(data.clone()),
                 _ => {}
             }
@@ -123,6 +132,12 @@ impl Effects {
         }
         if self.open > 0 {
             parts.push(format!("{} without an outcome", self.open));
+        }
+        if self.usd_micros > 0 {
+            parts.push(Resource::Usd.show(self.usd_micros));
+        }
+        if self.tokens > 0 {
+            parts.push(describe::count(self.tokens, "token"));
         }
         parts.join(", ")
     }

@@ -12,6 +12,7 @@ use aura_graph::{Flow, definition};
 use serde_json::{Value, json};
 
 use super::run::read_flow;
+use crate::budget::declared;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Tone, plain};
@@ -92,7 +93,7 @@ fn document(flow: &Flow, plan: &Plan, secrets: &[(String, Result<bool, String>)]
         .map(|(name, set)| json!({ "name": name, "set": matches!(set, Ok(true)) }))
         .collect();
     json!({
-        "flow": flow.name, "deadline_ms": flow.deadline_ms, "version": flow.version, "hash": flow.hash, "nodes": plan.nodes,
+        "flow": flow.name, "deadline_ms": flow.deadline_ms, "budget": flow.budget, "version": flow.version, "hash": flow.hash, "nodes": plan.nodes,
         "secrets": secrets, "steps": plan.steps, "calls": plan.calls,
     })
 }
@@ -115,6 +116,9 @@ fn print(context: &Context, flow: &Flow, plan: &Plan, secrets: &[(String, Result
             out.paint(Tone::Faint, "input "),
             plain(&fields.join(", "))
         ));
+    }
+    if let Some(budget) = &flow.budget {
+        out.line(format_args!("{} {}", out.paint(Tone::Faint, "budget"), declared(budget)));
     }
     if let Some(deadline) = flow.deadline_ms {
         out.line(format_args!("{} {}", out.paint(Tone::Faint, "within"), Span(deadline)));
@@ -159,6 +163,12 @@ fn node(context: &Context, item: &Item) {
     }
     if !item.edges.is_empty() {
         faint(item.edges.join("; "));
+    }
+    if let Some(budget) = &item.budget {
+        faint(format!("budget {}", declared(budget)));
+    }
+    if let Some(cost) = &item.cost {
+        faint(format!("a try costs at most {cost}"));
     }
     // Calls that leave no mark have nothing worth a line.
     if let Some(killed) = &item.if_killed

@@ -5,6 +5,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
+use aura_core::budget::Budget;
 use aura_core::effect::EffectClass;
 use aura_core::tool::{ClassRule, ToolDef};
 use aura_graph::Flow;
@@ -41,6 +42,10 @@ pub(crate) struct Item {
     pub(crate) when: Option<String>,
     /// Where control comes from and goes to, where that is not from the node above and to the node below.
     pub(crate) edges: Vec<String>,
+    /// What the steps within it may use up together.
+    pub(crate) budget: Option<Budget>,
+    /// What a try costs at most, as the file says it.
+    pub(crate) cost: Option<String>,
     /// Tries of a call, at most.
     pub(crate) attempts: Option<u32>,
     /// What would be in doubt if the process were killed at it.
@@ -147,6 +152,8 @@ impl Planner<'_> {
             target: None,
             when: node.when.as_ref().map(|when| when.source().to_owned()),
             edges: edges(body, place),
+            budget: node.budget,
+            cost: node.cost.as_ref().map(|cost| words::cost(&cost.most)),
             attempts: None,
             if_killed: None,
             compensate: None,
@@ -290,6 +297,8 @@ impl Planner<'_> {
             target: None,
             when: (!when.is_empty()).then(|| when.to_owned()),
             edges: Vec::new(),
+            budget: None,
+            cost: None,
             attempts: None,
             if_killed: None,
             compensate: None,

@@ -1,10 +1,12 @@
 //! What a node is and does, in words.
 
+use aura_core::budget::{Resource, Rounding, micros};
 use aura_core::effect::EffectClass;
 use aura_core::task::{OnUnknown, Scope};
 use aura_core::time::Span;
 use aura_core::tool::{ClassRule, ToolDef};
-use aura_graph::definition::{Body, Kind, LoopMode, Node, OnError, Via};
+use aura_graph::definition::{Body, Cost, Kind, LoopMode, Node, OnError, Via};
+use aura_graph::expr::Template;
 use serde_json::Value;
 
 use crate::describe;
@@ -39,6 +41,22 @@ pub(super) fn if_killed(node: &Node, class: Option<EffectClass>, def: &ToolDef) 
     }
 }
 
+/// What a call costs at most, in amounts where they are written out.
+pub(super) fn cost(cost: &Cost) -> String {
+    let usd = |number: &str| micros(number, Rounding::Up).map(|n| Resource::Usd.show(n));
+    let usd = cost.usd.as_ref().map(|template| match template {
+        Template::Literal(value) => usd(&value.to_string()).unwrap_or_else(|| value.to_string()),
+        Template::Expr(expr) => format!("{{{{ {} }}}} dollars", expr.source()),
+        _ => "an amount of dollars".to_owned(),
+    });
+    let tokens = cost.tokens.as_ref().map(|template| match template {
+        Template::Literal(value) => format!("{value} tokens"),
+        Template::Expr(expr) => format!("{{{{ {} }}}} tokens", expr.source()),
+        _ => "a number of tokens".to_owned(),
+    });
+    usd.into_iter().chain(tokens).collect::<Vec<_>>().join(" and ")
+}
+
 /// Edges that are not from the node above or to the node below.
 pub(super) fn edges(body: &Body, place: usize) -> Vec<String> {
     let node = &body.nodes[place];
@@ -69,6 +87,9 @@ pub(super) fn edges(body: &Body, place: usize) -> Vec<String> {
         OnError::Fail => {}
         OnError::Continue => edges.push("goes on after a failure".to_owned()),
         OnError::Goto(to) => edges.push(format!("after a failure → {}", id(to))),
+    }
+    if let Some(to) = node.on_budget {
+        edges.push(format!("where a budget refuses it → {}", id(to)));
     }
     if let Some(idempotency) = node.idempotency {
         let of = match idempotency.scope {

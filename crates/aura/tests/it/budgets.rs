@@ -114,3 +114,14 @@ fn the_time_of_a_budget_ends_a_run() {
     let ended = place.aura(&["run", "slow.yaml"]).exits(1);
     assert!(ended.err.contains("BUDGET_EXCEEDED") || ended.out.contains("BUDGET_EXCEEDED"));
 }
+
+#[test]
+fn a_plan_tells_budgets_and_costs() {
+    let place = Place::new();
+    let flow = ASKS.replace("    map:", "    budget: { usd: 0.25 }\n    map:");
+    place.file("asks.yaml", &flow);
+    let planned = place.aura(&["plan", "asks.yaml"]).exits(0).out;
+    assert!(planned.contains("budget $0.50, 3 calls; asks for more"), "{planned}");
+    assert!(planned.contains("budget $0.25\n"), "{planned}");
+    assert!(planned.contains("a try costs at most $0.10"), "{planned}");
+}

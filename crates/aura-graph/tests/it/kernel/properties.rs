@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use aura_core::budget::Amounts;
 use aura_core::error::Code;
-use aura_core::event::{Doubt, Settlement, Work};
+use aura_core::event::{Doubt, EventBody, Settlement, Work};
 use aura_core::fork::Origin;
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
@@ -14,7 +15,7 @@ use aura_graph::backtest::{Backtest, Changed, Outcomes, Verdict};
 use aura_graph::decide::Taken;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::Replay;
-use aura_graph::state::{TaskPhase, fold_commit, from_snapshot, to_snapshot};
+use aura_graph::state::{Lack, TaskPhase, fold, fold_commit, from_snapshot, to_snapshot};
 use aura_graph::{Decision, Run};
 use aura_testkit::seed::Seed;
 use proptest::prelude::*;
@@ -26,16 +27,16 @@ use super::bench::{Bench, certain, doubtful, succeeded};
 const FLOW: &str = r#"
 flow: all
 deadline: 20m
-budget: { usd: 1.40, tokens: 120, steps: 30, tool_calls: 14, duration: 15m, on_exceeded: ask }
+budget: { OWN }
 signals: { go: { not: { type: boolean } } }
 vars: { n: 0, m: 0 }
 nodes:
-  - { id: first, tool: sim.read, with: { v: $input }, cost: { tokens: 40 }, on_error: continue }
+  - { id: first, tool: sim.read, with: { v: $input }, cost: { tokens: 4 }, on_error: continue }
   - { id: same, after: [], tool: sim.irreversible, with: { v: 1 }, on_error: continue, idempotency: { scope: flow } }
   - id: items
     after: [first]
     on_error: continue
-    budget: { usd: 0.70, tool_calls: 7, duration: 1m }
+    budget: { WITHIN }
     on_budget: poor
     map:
       items: [1, 2, 3]
@@ -45,7 +46,7 @@ nodes:
         - id: a
           tool: sim.idempotent
           with: { n: $item, v: $steps.first.output }
-          cost: { usd: 0.2, actual: { usd: "{{ output.bill or 0.1 }}" } }
+          cost: { usd: 0.2, tokens: 10, actual: { usd: "{{ output.bill or 0.1 }}" } }
           deadline: 30s
           heartbeat: 4s
           compensate: { tool: sim.irreversible, with: { n: $item, v: $steps.a.output, i: $input } }
@@ -94,6 +95,20 @@ nodes:
     next: [{ when: "{{ vars.m < 2 }}", to: last }]
 output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
 "#;
+
+/// Budgets of the run and of its items: of which there is enough, or almost, and far too little.
+const BUDGETS: &[(&str, &str)] = &[
+    ("{ steps: 1000 }", "{ usd: 1000 }"),
+    (
+        "{ usd: 1.40, tokens: 40, steps: 30, tool_calls: 14, duration: 15m, on_exceeded: ask }",
+        "{ usd: 0.70, tool_calls: 7, duration: 1m }",
+    ),
+    (
+        "{ tokens: 18, tool_calls: 9, on_exceeded: ask }",
+        "{ usd: 0.55, duration: 20s, on_exceeded: ask }",
+    ),
+    ("{ usd: 0.65, tokens: 18 }", "{ usd: 0.45 }"),
+];
 
 /// Something that a function asks for, if one is at work.
 fn asks(run: &Run, seed: &mut Seed, value: &Value) -> Option<Input> {
@@ -186,7 +201,9 @@ fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {
 fn history(seed: u64, value: &Value) -> Bench {
     let mut seed = Seed::new(seed);
     let slots = 1 + seed.below(4);
-    let mut bench = Bench::with_slots(FLOW, value.clone(), slots);
+    let (own, within) = BUDGETS[seed.below(BUDGETS.len())];
+    let flow = FLOW.replace("{ OWN }", own).replace("{ WITHIN }", within);
+    let mut bench = Bench::with_slots(&flow, value.clone(), slots);
     for _ in 0..200 {
         if bench.run.closed() {
             break;
@@ -284,6 +301,26 @@ proptest! {
         }
         let verdict = test.finish();
         prop_assert!(verdict == Verdict::Same, "{verdict:?}\n{}", bench.history());
+    }
+
+    #[test]
+    fn no_call_is_made_that_would_pass_a_limit(seed in any::<u64>(), value in value()) {
+        let bench = history(seed, &value);
+        let mut run = Run::new(bench.run.id);
+        for commit in &bench.commits {
+            for event in commit.events().unwrap() {
+                fold(&mut run, commit.header.at, &event).unwrap();
+                let Some(step) = &event.step else { continue };
+                let called = matches!(event.body, EventBody::ToolCalled(_));
+                if !called || run.is_bound_to_follow(step) {
+                    continue;
+                }
+                // Of tokens: no bill is above what was reserved, and each reservation was refused or not.
+                let lack = run.budgets.lack(step, Amounts { tokens: 1, ..Amounts::default() });
+                let over = |lack: &Lack| lack.spent + lack.reserved > lack.limit;
+                prop_assert!(!lack.as_ref().is_some_and(over), "{lack:?}\n{}", bench.history());
+            }
+        }
     }
 
     #[test]
