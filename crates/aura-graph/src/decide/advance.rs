@@ -49,6 +49,11 @@ impl Work<'_, '_> {
         }
         let mut places = Vec::new();
         collect(&StepPath::root(), &self.run.root, &mut places);
+        if self.jobs.is_empty() {
+            // They are all different, and there may be thousands.
+            self.jobs = places.into();
+            return;
+        }
         for job in places {
             self.later(job);
         }
