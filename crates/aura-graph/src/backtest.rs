@@ -24,7 +24,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::compare::{Comparison, Divergence, Side, outcome_of};
-use crate::decide::{Decision, Gate, Grant, NewBlob, World, decide};
+use crate::decide::{Decision, Gate, Grant, NewBlob, Taken, World, decide};
 use crate::definition::Flow;
 use crate::expr::BlobLookup;
 use crate::replay::{input_of, settled};
@@ -172,6 +172,8 @@ pub struct Backtest<'a> {
     opened: VecDeque<StepPath>,
     /// Steps that the recorded run calls in the commit that is read.
     calls: BTreeSet<StepPath>,
+    /// Outcomes that the recorded run takes from other runs in it, by step and call.
+    taken: BTreeMap<(StepPath, Hash), Taken>,
     /// Outcomes that came and nobody asked for.
     spare: BTreeMap<Hash, VecDeque<TaskResult>>,
     /// Answers to what is not asked yet.
@@ -218,11 +220,17 @@ struct Slots<'a> {
     outcomes: &'a Outcomes,
     /// Calls of the commit that is read.
     now: &'a BTreeSet<StepPath>,
+    /// Outcomes that it takes from other runs, by step and call.
+    taken: &'a BTreeMap<(StepPath, Hash), Taken>,
 }
 
 impl Gate for Slots<'_> {
     fn grant(&mut self, step: &StepPath, spec: &TaskSpec) -> Grant {
-        match self.outcomes.called.get(&(step.clone(), spec.call)) {
+        let call = (step.clone(), spec.call);
+        if let Some(taken) = self.taken.get(&call) {
+            return Grant::Reuse(taken.clone());
+        }
+        match self.outcomes.called.get(&call) {
             Some(calls) if calls.made >= calls.passed + u32::from(self.now.contains(step)) => {
                 Grant::Wait
             }
@@ -245,6 +253,7 @@ impl<'a> Backtest<'a> {
             now: Millis(0),
             opened: VecDeque::new(),
             calls: BTreeSet::new(),
+            taken: BTreeMap::new(),
             spare: BTreeMap::new(),
             answers: Vec::new(),
             beyond: 0,
@@ -267,6 +276,7 @@ impl<'a> Backtest<'a> {
         }
         self.now = commit.header.at;
         self.calls = intents(&events).map(|(step, _)| step.clone()).collect();
+        self.taken = events.iter().filter_map(taken).collect();
         self.timers_of_its_own();
         if let Some(input) = input_of(commit.header.cause, &events) {
             self.recorded_input(input);
@@ -274,6 +284,7 @@ impl<'a> Backtest<'a> {
         for event in &events {
             if let (Some(step), EventBody::EffectReused(data)) = (&event.step, &event.body)
                 && let Some(result) = settled(&data.outcome, &[])
+                && !self.has_taken(step, data.call)
             {
                 self.outcome(step, data.call, (None, result));
             }
@@ -287,6 +298,17 @@ impl<'a> Backtest<'a> {
         }
         self.settle();
         fold_commit(&mut self.recorded, &mut self.head, commit)
+    }
+
+    /// Whether the run by the other flow took the outcome that the recorded one took.
+    fn has_taken(&mut self, step: &StepPath, call: Hash) -> bool {
+        let key = (step.clone(), call);
+        let made = self.outcomes.called.get(&key).is_some_and(|calls| calls.made > calls.passed);
+        let taken = made && !called(&self.run, step, call);
+        if taken {
+            self.passed(step, call);
+        }
+        taken
     }
 
     /// What came of it, when the history was read to its end.
@@ -356,7 +378,14 @@ impl<'a> Backtest<'a> {
                 }
             }
             Input::Approval { step, verdict, actor, reason, .. } => {
-                self.answers.push(Input::Approval { step, verdict, action: None, actor, reason });
+                let asked = self.run.approvals.contains_key(&step);
+                let answer = Input::Approval { step, verdict, action: None, actor, reason };
+                // What follows from it comes before the calls that got their slots in the same commit.
+                if asked {
+                    self.feed(&answer);
+                } else {
+                    self.answers.push(answer);
+                }
             }
             Input::Unknown { steps, doubt } => {
                 let same = |step: &StepPath| {
@@ -568,7 +597,7 @@ impl<'a> Backtest<'a> {
         let mut world = World {
             now: self.now,
             salt: self.changed.salt,
-            gate: &mut Slots { outcomes: &self.outcomes, now: &self.calls },
+            gate: &mut Slots { outcomes: &self.outcomes, now: &self.calls, taken: &self.taken },
             blobs: Arc::clone(&self.blobs) as _,
         };
         match decide(&self.run, &self.changed.flow, input, &mut world) {
@@ -639,6 +668,13 @@ fn intent(event: &Event) -> Option<(&StepPath, Hash)> {
 /// The calls that a commit intends.
 fn intents(events: &[Event]) -> impl Iterator<Item = (&StepPath, Hash)> {
     events.iter().filter_map(intent)
+}
+
+/// The outcome of another run that an event says was taken, by step and call.
+fn taken(event: &Event) -> Option<((StepPath, Hash), Taken)> {
+    let EventBody::EffectReused(data) = &event.body else { return None };
+    let (outcome, truncated) = (data.outcome.clone(), data.truncated);
+    Some(((event.step.clone()?, data.call), Taken { from: data.from?, outcome, truncated }))
 }
 
 /// What a person said of the call with this key.
