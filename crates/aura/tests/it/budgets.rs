@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Place, id};
+use crate::support::{Place, Server, id, until};
 
 const ASKS: &str = r#"
 flow: asks
@@ -124,4 +124,48 @@ fn a_plan_tells_budgets_and_costs() {
     assert!(planned.contains("budget $0.50, 3 calls; asks for more"), "{planned}");
     assert!(planned.contains("budget $0.25\n"), "{planned}");
     assert!(planned.contains("a try costs at most $0.10"), "{planned}");
+}
+
+const CHARGES: &str = "
+flow: charges
+input: { type: object, required: [url], properties: { url: { type: string } } }
+budget: { usd: 0.50 }
+nodes:
+  - id: charge
+    tool: http.request
+    with: { method: POST, url: $input.url, json: { amount: 3 } }
+    timeout: 60s
+    cost: { usd: 0.30 }
+    on_error: continue
+  - id: again
+    tool: http.request
+    with: { method: POST, url: $input.url, json: { amount: 4 } }
+    cost: { usd: 0.30 }
+";
+
+#[test]
+fn what_a_killed_process_had_reserved_is_kept_until_somebody_says_what_became_of_it() {
+    let (place, server) = (Place::new(), Server::new());
+    place.file("charges.yaml", CHARGES);
+    let (run, allow) = (id("charges", "k"), server.address.to_string());
+    let url = format!("url=http://{allow}/charge");
+    server.hold(true);
+    let args = ["run", "charges.yaml", "--key", "k", "--set", &url, "--allow-net", &allow];
+    let mut first = place.start(&args);
+    until("the request", || server.requests().len() == 1);
+    first.kill();
+    server.hold(false);
+    let told = place.aura(&["resume", &run, "--json"]).exits(3).json();
+    let shown = place.aura(&["show", &run, "--json"]).exits(0).json();
+    let usd = json!({ "limit": 500_000, "spent": 0, "reserved": 300_000, "left": 200_000 });
+    assert_eq!(shown["budget"]["usd_micros"], usd);
+    let command = told["needs"][0]["command"].as_str().expect("a command");
+    let key = command.split(' ').nth(3).expect("a key");
+    place.aura(&["effects", "settle", key, "--failed", "--reason", "not there"]).exits(0);
+    place.aura(&["resume", &run]).exits(0);
+    let shown = place.aura(&["show", &run, "--json"]).exits(0).json();
+    let usd = json!({ "limit": 500_000, "spent": 300_000, "reserved": 0, "left": 200_000 });
+    assert_eq!(shown["budget"]["usd_micros"], usd, "the call that did not happen was free");
+    assert_eq!(server.requests().len(), 2);
+    place.aura(&["replay", &run, "--verify"]).exits(0);
 }
