@@ -199,9 +199,14 @@ fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {
 
 /// A history that the seed leads to.
 fn history(seed: u64, value: &Value) -> Bench {
+    history_within(BUDGETS, seed, value)
+}
+
+/// A history that the seed leads to, with one of these budgets.
+fn history_within(budgets: &[(&str, &str)], seed: u64, value: &Value) -> Bench {
     let mut seed = Seed::new(seed);
     let slots = 1 + seed.below(4);
-    let (own, within) = BUDGETS[seed.below(BUDGETS.len())];
+    let (own, within) = budgets[seed.below(budgets.len())];
     let flow = FLOW.replace("{ OWN }", own).replace("{ WITHIN }", within);
     let mut bench = Bench::with_slots(&flow, value.clone(), slots);
     for _ in 0..200 {
@@ -280,7 +285,8 @@ proptest! {
 
     #[test]
     fn a_run_does_the_same_by_its_own_flow_and_its_recorded_outcomes(seed in any::<u64>(), value in value()) {
-        let bench = history(seed, &value);
+        // Tries are not played again, so that what counts them is counted otherwise: there is enough of it.
+        let bench = history_within(&BUDGETS[..1], seed, &value);
         let pin = bench.run.started.as_ref().unwrap().flow.clone();
         let changed = Changed {
             flow: Arc::clone(&bench.flow),
