@@ -214,14 +214,21 @@ impl Work<'_, '_> {
         }
         let mut keys = BTreeMap::new();
         let mut open = Vec::new();
+        // A probe whose answer came next is heard; any other is forgotten, as its call begins anew.
+        let probed: Vec<_> =
+            about.iter().filter(|s| s.is_body()).filter_map(|s| s.parent()).collect();
         for (step, task) in &self.run.tasks {
+            if step.is_body() && !about.contains(&step) {
+                continue;
+            }
             let key = match task.spec.idempotency {
                 None => key_hash(self.run.id.0.as_bytes(), step, task.spec.call),
                 // It is the same effect, whichever run asks for it.
                 Some(_) => task.spec.key,
             };
             keys.insert(task.spec.key, key);
-            open.push(Reopened { step: step.clone(), key, again: !about.contains(&step) });
+            let again = !about.contains(&step) && !probed.contains(step);
+            open.push(Reopened { step: step.clone(), key, again });
         }
         forked.open = open;
         keys

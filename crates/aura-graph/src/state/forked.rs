@@ -79,6 +79,15 @@ pub(super) fn forked(run: &mut Run, data: &RunForked, before: Millis) -> Option<
 /// What was open in the parent is the fork's to begin again, under its own key.
 fn reopen(run: &mut Run, data: &RunForked) -> Option<()> {
     let at = run.at;
+    let listed = |step: &StepPath| data.open.iter().any(|open| open.step == *step);
+    let probes = run.tasks.keys().filter(|step| step.is_body() && !listed(step));
+    for probe in probes.cloned().collect::<Vec<_>>() {
+        run.tasks.remove_mut(&probe);
+        super::fold::stop_attempts(run, &probe);
+        if run.budgets.open.contains_key(&probe) {
+            run.budgets.settle(&probe, Amounts::default())?;
+        }
+    }
     for open in &data.open {
         let task = Arc::make_mut(run.tasks.get_mut(&open.step)?);
         Arc::make_mut(&mut task.spec).key = open.key;

@@ -42,7 +42,7 @@ fn parent() -> Bench {
 }
 
 /// A fork of `parent` before its commit number `cut` (from 0), with the flow of `source`.
-fn asked(parent: &Bench, cut: usize, source: &str) -> RunForked {
+pub(super) fn asked(parent: &Bench, cut: usize, source: &str) -> RunForked {
     let shared = &parent.commits[..cut];
     let last = shared.last();
     let first = parent.commits[cut].events().unwrap().remove(0);
@@ -69,7 +69,7 @@ fn asked(parent: &Bench, cut: usize, source: &str) -> RunForked {
 }
 
 /// The fork before its first turn.
-fn unborn(parent: &Bench, cut: usize, source: &str) -> Bench {
+pub(super) fn unborn(parent: &Bench, cut: usize, source: &str) -> Bench {
     let mut run = Run::new(RunId(Uuid::from_u128(2)));
     let mut head = Hash::ZERO;
     for commit in &parent.commits[..cut] {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use aura_core::budget::Amounts;
+use aura_core::commit::{Cause, StoredCommit};
 use aura_core::error::Code;
-use aura_core::event::{Doubt, EventBody, Settlement, Work};
+use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
+use aura_core::fork::ForkEffects;
 use aura_core::fork::Origin;
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
@@ -22,6 +24,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, certain, doubtful, succeeded};
+use super::forks::{asked, unborn};
 
 /// Everything at once, so that inputs find something to do.
 const FLOW: &str = r#"
@@ -230,6 +233,24 @@ fn history_within(budgets: &[(&str, &str)], seed: u64, value: &Value) -> Bench {
     bench
 }
 
+/// A flow for what is given another one.
+const ANY: &str = "flow: any\nnodes: [{ id: a, tool: sim.pure, with: {} }]";
+
+/// The facts of a commit's input that a fork before it takes over.
+fn taken_over(commit: &StoredCommit) -> Vec<Event> {
+    let crash = |event: &Event| matches!(&event.body, EventBody::EffectUnknown(data) if data.doubt == Doubt::Crash);
+    let events = commit.events().unwrap();
+    match &events[0].body {
+        _ if commit.header.cause != Cause::Events => Vec::new(),
+        EventBody::ApprovalGranted(_)
+        | EventBody::ApprovalDenied(_)
+        | EventBody::RunPaused(_)
+        | EventBody::RunResumed(_) => Vec::new(),
+        _ if crash(&events[0]) => events.into_iter().take_while(crash).collect(),
+        _ => events[..1].to_vec(),
+    }
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -340,6 +361,34 @@ proptest! {
 proptest! {
     // Each history is restored at each of its commits.
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_run_is_forked_anywhere_or_says_why_not(seed in any::<u64>(), value in value(), live in any::<bool>()) {
+        let parent = history(seed, &value);
+        for cut in (1..parent.commits.len()).step_by(3) {
+            let mut fork = unborn(&parent, cut, ANY);
+            fork.flow = Arc::clone(&parent.flow);
+            let mut asked = asked(&parent, cut, ANY);
+            asked.flow = parent.run.started.as_ref().unwrap().flow.clone();
+            asked.then = taken_over(&parent.commits[cut]);
+            asked.effects = if live { ForkEffects::Live } else { ForkEffects::Reuse };
+            let input = Input::Fork(Box::new(asked));
+            match fork.decide(&input) {
+                Decision::Turn(_) => fork.give(input),
+                Decision::Refused(problem) if problem.code == Code::CannotFork
+                    && !problem.what.contains("no place") => continue,
+                other => prop_assert!(false, "cut {cut}: {other:?}\n{}", parent.history()),
+            }
+            let blobs = Arc::clone(&parent.blobs) as Arc<dyn BlobLookup>;
+            let mut replay = Replay::new(Run::new(fork.run.id), Hash::ZERO, blobs);
+            for commit in parent.commits[..cut].iter().chain(&fork.commits) {
+                replay.redecide(&parent.flow, commit).map_err(|e| {
+                    TestCaseError::fail(format!("cut {cut}: {e:?}\n{}", parent.history()))
+                })?;
+                replay.integrity(commit).map_err(|e| TestCaseError::fail(format!("{e:?}")))?;
+            }
+        }
+    }
 
     #[test]
     fn a_run_from_its_snapshot_goes_on_as_it_would_have(seed in any::<u64>(), value in value()) {
