@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, BudgetExceeded, BudgetRaised, BudgetReserved, BudgetSettled};
 use crate::cbor;
+use crate::child::{
+    ChildCancelled, ChildCancelling, ChildCompleted, ChildContinued, ChildFailed, ChildSpec,
+    Parent, RunContinued,
+};
 use crate::data::{BlobRef, Data};
 use crate::error::Failure;
 use crate::fork::{EffectReused, EffectWithheld, RunForked};
 use crate::hash::Hash;
+use crate::id::RunId;
 use crate::journal::JournalRecorded;
 use crate::path::StepPath;
 use crate::saga::{
@@ -75,6 +80,8 @@ bodies! {
     4 RunCancelling(Request) = "run.cancelling";
     /// A run ended because it was cancelled.
     5 RunCancelled(RunCancelled) = "run.cancelled";
+    /// A run ended because another goes on in its place.
+    41 RunContinued(RunContinued) = "run.continued";
     /// A step became ready; what it opens is in its work.
     6 StepStarted(Box<StepStarted>) = "step.started";
     /// A step, or a body of one, ended well.
@@ -85,6 +92,16 @@ bodies! {
     9 StepRetrying(StepRetrying) = "step.retrying";
     /// A step was passed over.
     10 StepSkipped(StepSkipped) = "step.skipped";
+    /// A parent asks its child to stop.
+    42 ChildCancelling(ChildCancelling) = "child.cancelling";
+    /// A child ended well.
+    43 ChildCompleted(ChildCompleted) = "child.completed";
+    /// A child ended in failure.
+    44 ChildFailed(ChildFailed) = "child.failed";
+    /// A child ended by cancellation.
+    45 ChildCancelled(ChildCancelled) = "child.cancelled";
+    /// A child ended because another goes on in its place.
+    46 ChildContinued(ChildContinued) = "child.continued";
     /// The intent of an effect: durable before the call.
     11 ToolCalled(ToolCalled) = "tool.called";
     /// An attempt did what was asked.
@@ -180,6 +197,10 @@ pub struct FlowPin {
     /// The file's text and the definitions of its tools: the canonical JSON of a [`crate::input::Bundle`].
     #[n(3)]
     pub bundle: BlobRef,
+    /// Which flow of the bundle it is, by the path of its file; absent for the bundle's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(4)]
+    pub file: Option<String>,
 }
 
 /// Data of `run.started`.
@@ -219,6 +240,18 @@ pub struct RunStarted {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[n(9)]
     pub vars: BTreeMap<String, Data>,
+    /// The run that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(14)]
+    pub parent: Option<Parent>,
+    /// The run in whose place it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(15)]
+    pub continues: Option<RunId>,
+    /// Signals that the run before it kept and did not take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(16)]
+    pub signals: Vec<SignalReceived>,
     /// Who started it.
     #[n(10)]
     pub actor: String,
@@ -371,6 +404,12 @@ pub enum Work {
     /// A function that is run: a pure task, and a body for each of its calls that is work of its own.
     #[n(9)]
     Code(#[cbor(n(0), with = "cbor::shared")] Arc<TaskSpec>),
+    /// A child run.
+    #[n(10)]
+    Child(#[cbor(n(0), with = "cbor::shared")] Arc<ChildSpec>),
+    /// The end of the run, and the start of the one that goes on; `run.continued` has it.
+    #[n(11)]
+    Continue,
 }
 
 /// Where a step's output lies, so that it is never recorded twice.
@@ -384,7 +423,8 @@ pub enum Output {
     /// It is the object of the variables that this event sets.
     #[n(1)]
     Vars,
-    /// It is the output of the step's task, told by `tool.completed`, `effect.reconciled` or `effect.settled`.
+    /// It is the output of the step's task, told by `tool.completed`, `effect.reconciled` or `effect.settled`, or of
+    /// its child, told by `child.completed`.
     #[n(2)]
     Task,
     /// It is the output of this node of the body that completed; absent where no node of it completed.

@@ -54,7 +54,11 @@ impl TenantId {
 impl RunId {
     /// The id of a keyed run: a UUIDv8 of SHA-256(tenant, flow, key), so that the same key always names the same run.
     pub fn keyed(tenant: TenantId, flow: &str, key: &str) -> Self {
-        let hash = Hash::of_parts(&[tenant.0.as_bytes(), flow.as_bytes(), key.as_bytes()]);
+        Self::derived(Hash::of_parts(&[tenant.0.as_bytes(), flow.as_bytes(), key.as_bytes()]))
+    }
+
+    /// The id that follows from a hash: its first 16 bytes as a UUIDv8.
+    pub fn derived(hash: Hash) -> Self {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.0[..16]);
         Self(Uuid::new_v8(bytes))

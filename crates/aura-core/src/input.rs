@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::child::ChildEnd;
 use crate::data::Data;
 use crate::event::{Doubt, Purpose, RunStarted, Settlement};
 use crate::fork::RunForked;
 use crate::hash::Hash;
+use crate::id::RunId;
 use crate::journal::Asked;
 use crate::path::StepPath;
 use crate::task::TaskResult;
@@ -109,6 +111,15 @@ pub enum Input {
         /// Why.
         doubt: Doubt,
     },
+    /// A child run ended. Dropped if the step does not wait for that run.
+    Child {
+        /// The step.
+        step: StepPath,
+        /// The child.
+        run: RunId,
+        /// How it ended.
+        end: ChildEnd,
+    },
     /// Slots are free for these waiting steps. Has no fact of its own.
     Granted {
         /// The steps, in the order in which they waited.
@@ -154,11 +165,15 @@ pub struct Heartbeat {
     pub details: Data,
 }
 
-/// What a run pins: the flow file and the definitions of the tools that it names. Stored as one blob.
+/// What a run pins: its flow file, those of its children, and the definitions of the tools that they name. Stored as
+/// one blob.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bundle {
     /// The text of the flow file.
     pub source: String,
+    /// The texts of the files that its flows start as child runs, by their path from the folder of the flow file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The definitions, by name.
     pub tools: BTreeMap<String, ToolDef>,
 }

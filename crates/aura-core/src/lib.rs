@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod canonical;
 pub mod cbor;
+pub mod child;
 pub mod commit;
 pub mod data;
 pub mod effect;

@@ -128,6 +128,16 @@ limits! {
     JOURNAL_CALLS: u64 = 10_000, "calls of a function in one step";
     /// Effects that people settled and that a run remembers, so that the same answer may come twice.
     SETTLED: usize = 1_000, "settled effects remembered by a run";
+    /// Runs above a child run.
+    CHILD_DEPTH: u32 = 16, "runs above a child run";
+    /// Child runs that one run waits for at once.
+    OPEN_CHILDREN: usize = 1_024, "child runs of one run in work at once";
+    /// Flow files that a run pins beside its own.
+    BUNDLE_FLOWS: usize = 64, "flow files pinned beside a run's own";
+    /// Messages between runs that a shard passes on in one step.
+    SHARD_MESSAGES: usize = 4_096, "messages between runs passed on in one step";
+    /// Bytes of a kept signal's payload above which it travels to the next run as a blob.
+    SIGNAL_INLINE_BYTES: usize = 8 << 10, "bytes of a travelling signal kept in place";
     /// Tries of a step.
     ATTEMPTS: u32 = 100, "tries of a step";
     /// Milliseconds of an attempt, unless the node says otherwise.

@@ -77,7 +77,8 @@ fn deep_bytes_do_not_exhaust_the_stack() {
 
 fn forked(then: Vec<Event>) -> Event {
     let blob = BlobRef { blob: Hash::ZERO, bytes: 1 };
-    let flow = FlowPin { name: "f".to_owned(), version: None, hash: Hash::ZERO, bundle: blob };
+    let (name, hash) = ("f".to_owned(), Hash::ZERO);
+    let flow = FlowPin { name, version: None, hash, bundle: blob, file: None };
     let body = EventBody::RunForked(Box::new(RunForked {
         parent: RunId(Uuid::nil()),
         seq: 3,

@@ -1,7 +1,6 @@
 //! Starting runs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use aura_core::canonical;
 use aura_core::data::{Data, blob_address};
@@ -13,7 +12,8 @@ use aura_core::input::Bundle;
 use aura_core::schema::Schema;
 use aura_core::task::Permissions;
 use aura_engine::{Catalog, StartRun};
-use aura_graph::{Flow, definition};
+use aura_graph::Flow;
+use aura_graph::definition::{BundleError, Flows};
 use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
@@ -51,17 +51,24 @@ impl Start {
         salt: Hash,
         (permissions, actor): (&Permissions, &str),
     ) -> Result<(RunId, StartRun), Problem> {
-        let flow = definition::load(&self.source, catalog).map_err(|found| {
-            let lines: Vec<_> = found.problems.iter().map(|p| format!("\n  {p}")).collect();
-            Problem::new(Code::FlowInvalid, format!("the flow does not load:{}", lines.concat()))
+        let flows = Flows::load(&self.source, &BTreeMap::new(), catalog).map_err(|error| {
+            let lines = match error {
+                BundleError::Invalid { found, .. } => {
+                    let lines: Vec<_> = found.problems.iter().map(|p| format!("\n  {p}")).collect();
+                    lines.concat()
+                }
+                other @ BundleError::Child { .. } => format!("\n  {other}"),
+            };
+            Problem::new(Code::FlowInvalid, format!("the flow does not load:{lines}"))
                 .kept("nothing was started")
         })?;
-        fits(&flow, &self.input)?;
+        let flow = &flows.main;
+        fits(flow, &self.input)?;
         let run = match &self.key {
             Some(key) => RunId::keyed(TenantId::LOCAL, &flow.name, key),
             None => RunId(Uuid::now_v7()),
         };
-        let bundle = Bundle { source: self.source, tools: flow.tools.clone() };
+        let bundle = Bundle { source: self.source, files: BTreeMap::new(), tools: flows.tools() };
         let bundle = serde_json::to_value(&bundle)
             .map_err(|e| Problem::new(Code::Internal, format!("the flow can't be pinned: {e}")))?;
         let bundle = Bytes::from(canonical::to_vec(&bundle));
@@ -71,6 +78,7 @@ impl Start {
                 version: flow.version.clone(),
                 hash: flow.hash,
                 bundle: blob_address(salt, &bundle),
+                file: None,
             },
             input: Data::from(self.input),
             wide_numbers: Vec::new(),
@@ -83,10 +91,13 @@ impl Start {
             flags: aura_graph::flags::CURRENT.to_vec(),
             permissions: permissions.clone(),
             vars: BTreeMap::new(),
+            parent: None,
+            continues: None,
+            signals: Vec::new(),
             actor: actor.to_owned(),
             state: Hash::ZERO,
         };
-        Ok((run, StartRun { started, bundle, flow: Arc::new(flow), perform: true }))
+        Ok((run, StartRun { started, bundle, flows, perform: true }))
     }
 }
 

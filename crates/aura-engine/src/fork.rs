@@ -21,7 +21,7 @@ use aura_graph::compare::outcome_of;
 use aura_graph::decide::{Reuse, Taken};
 use aura_graph::state::{Fork, fold_commit};
 
-use crate::history::{fold_problem, load_flow, store_problem};
+use crate::history::{fold_problem, store_problem};
 use crate::message::{ForkRun, Reply};
 use crate::shard::Shard;
 use crate::stream::{Job, Stream};
@@ -386,7 +386,7 @@ impl Shard {
 
     fn unborn(&mut self, run: RunId, fork: ForkRun) -> Result<Input, Problem> {
         let store = Arc::clone(&self.ports.store);
-        let ForkRun { forked, flow, perform } = fork;
+        let ForkRun { forked, flows, perform } = fork;
         if depth(&*store, forked.parent)? >= limits::FORK_DEPTH {
             let what = format!("forks of forks go at most {} deep", limits::FORK_DEPTH);
             return Err(Problem::new(Code::LimitExceeded, what).next("fork an earlier run"));
@@ -396,14 +396,32 @@ impl Shard {
             let what = format!("run {} has another history than was forked", forked.parent);
             return Err(Problem::new(Code::CannotFork, what).next("fork it again"));
         }
-        let bundle = forked.flow.bundle.blob;
-        let flow = match flow {
-            Some((bytes, flow)) => {
-                self.pending.group.blobs.push((bundle, bytes));
-                flow
-            }
-            None => Arc::new(load_flow(&*store, &forked.flow)?),
+        let told = |step: &&StepPath| {
+            let ends = |event: &Event| {
+                event.step.as_ref() == Some(*step)
+                    && matches!(
+                        event.body,
+                        EventBody::ChildCompleted(_)
+                            | EventBody::ChildFailed(_)
+                            | EventBody::ChildCancelled(_)
+                    )
+            };
+            forked.then.iter().any(ends)
         };
+        if let Some(step) = state.children.keys().find(|step| !told(step)) {
+            let what = format!(
+                "step '{step}' of run {} waits there for a run of its own, which a fork can't share",
+                forked.parent
+            );
+            let next = format!("leave it before or after that step: --at '{step}', or --after");
+            return Err(Problem::new(Code::CannotFork, what).kept("nothing was forked").next(next));
+        }
+        let bundle = forked.flow.bundle.blob;
+        if let Some((bytes, flows)) = flows {
+            self.pending.group.blobs.push((bundle, bytes));
+            self.flows.insert(bundle, flows);
+        }
+        let flow = self.flow(&forked.flow)?;
         let mut stream = Stream::new(state, head, flow);
         if forked.effects == ForkEffects::Reuse {
             let from = forked.seq + 1 + forked.then.len() as u64;

@@ -10,7 +10,7 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Bundle;
 use aura_core::ports::{Snapshot, Store, StoreError};
-use aura_graph::definition;
+use aura_graph::definition::Flows;
 use aura_graph::expr::BlobLookup;
 use aura_graph::replay::{Replay, ReplayError};
 use aura_graph::state::{FoldError, fold_commit, from_snapshot};
@@ -149,11 +149,10 @@ pub(crate) fn fold_problem(run: RunId, error: &FoldError) -> Problem {
 /// Compiles a bundle.
 ///
 /// # Errors
-/// The flow has problems for this build.
-pub fn compile(bundle: &Bundle) -> Result<Flow, Problem> {
-    definition::load(&bundle.source, &bundle.tools).map_err(|diagnostics| {
-        let first = diagnostics.problems.first().map(ToString::to_string).unwrap_or_default();
-        Problem::new(Code::FlowInvalid, format!("the pinned flow does not load: {first}"))
+/// A flow of it has problems for this build.
+pub fn compile(bundle: &Bundle) -> Result<Flows, Problem> {
+    Flows::load(&bundle.source, &bundle.files, &bundle.tools).map_err(|error| {
+        Problem::new(Code::FlowInvalid, format!("the pinned flow does not load: {error}"))
             .next("use the build that started the run")
     })
 }
@@ -162,7 +161,24 @@ pub fn compile(bundle: &Bundle) -> Result<Flow, Problem> {
 ///
 /// # Errors
 /// Its bundle is missing or damaged, or does not load.
-pub fn load_flow(store: &dyn Store, pin: &FlowPin) -> Result<Flow, Problem> {
+pub fn load_flow(store: &dyn Store, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
+    let flows = load_flows(store, pin)?;
+    flow_of(&flows, pin)
+}
+
+/// The flow of a pin among those of its bundle.
+pub(crate) fn flow_of(flows: &Flows, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
+    flows.get(pin.file.as_deref()).cloned().ok_or_else(|| {
+        Problem::new(Code::BlobCorrupt, format!("the bundle of flow '{}' lacks it", pin.name))
+            .next("aura store check")
+    })
+}
+
+/// Loads and compiles the flows of the bundle that a run pinned.
+///
+/// # Errors
+/// The bundle is missing or damaged, or does not load.
+pub(crate) fn load_flows(store: &dyn Store, pin: &FlowPin) -> Result<Flows, Problem> {
     let address = pin.bundle.blob;
     let bytes = store.blob(address).map_err(|e| store_problem(&e))?.ok_or_else(|| {
         Problem::new(Code::BlobMissing, format!("the flow '{}' of the run is missing", pin.name))
@@ -197,7 +213,7 @@ pub struct Verifier<'a> {
     store: &'a dyn Store,
     blobs: Arc<dyn BlobLookup>,
     salt: Option<Hash>,
-    flows: BTreeMap<Hash, Arc<Flow>>,
+    flows: BTreeMap<Hash, Flows>,
 }
 
 impl std::fmt::Debug for Verifier<'_> {
@@ -262,15 +278,16 @@ impl<'a> Verifier<'a> {
     }
 
     fn flow(&mut self, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
-        if let Some(flow) = self.flows.get(&pin.bundle.blob) {
-            return Ok(Arc::clone(flow));
+        if let Some(flows) = self.flows.get(&pin.bundle.blob) {
+            return flow_of(flows, pin);
         }
-        let flow = Arc::new(load_flow(self.store, pin)?);
+        let flows = load_flows(self.store, pin)?;
+        let flow = flow_of(&flows, pin);
         if self.flows.len() >= FLOWS {
             self.flows.pop_first();
         }
-        self.flows.insert(pin.bundle.blob, Arc::clone(&flow));
-        Ok(flow)
+        self.flows.insert(pin.bundle.blob, flows);
+        flow
     }
 }
 

@@ -23,6 +23,7 @@ mod shard;
 mod slots;
 mod snapshots;
 mod stream;
+mod tree;
 mod turns;
 
 pub use backtest::{PureCalls, backtest};

@@ -11,7 +11,7 @@ use aura_core::id::RunId;
 use aura_core::input::{Heartbeat, Input, Outcome};
 use aura_core::journal::Asked;
 use aura_core::ports::{BlobError, RunStatus, StoreError};
-use aura_graph::Flow;
+use aura_graph::definition::Flows;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -137,13 +137,14 @@ pub enum Submitted {
 }
 
 /// A new run.
+#[derive(Clone)]
 pub struct StartRun {
     /// What it starts with.
     pub started: RunStarted,
     /// The bytes of its bundle; their address is `started.flow.bundle`.
     pub bundle: Bytes,
-    /// The compiled flow.
-    pub flow: Arc<Flow>,
+    /// The compiled flow, with those that it may start.
+    pub flows: Flows,
     /// Whether this process performs it.
     pub perform: bool,
 }
@@ -152,8 +153,8 @@ pub struct StartRun {
 pub struct ForkRun {
     /// What tells it from the other.
     pub forked: RunForked,
-    /// The bytes of its bundle and the compiled flow, where it has another flow than the store knows already.
-    pub flow: Option<(Bytes, Arc<Flow>)>,
+    /// The bytes of its bundle and the compiled flows, where it has another flow than the store knows already.
+    pub flows: Option<(Bytes, Flows)>,
     /// Whether this process performs it.
     pub perform: bool,
 }

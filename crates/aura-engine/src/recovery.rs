@@ -35,6 +35,7 @@ impl Shard {
         if more {
             self.again.push_back(run);
         }
+        self.parents.push_back(run);
         self.note_timer(run);
         if steps.is_empty() {
             return self.reply_when_durable(run, reply);
@@ -68,15 +69,48 @@ impl Shard {
             }
             taken += 1;
             match row.mark {
-                // Nothing of it is open, so it need not be in memory before something comes for it.
-                Mark::Asleep(due) => {
+                // Nothing of it is open, so it need not be in memory before something comes for it. One that waits for
+                // children may not have heard of them.
+                Mark::Asleep(due)
+                    if matches!(row.status, RunStatus::Waiting | RunStatus::InDoubt) =>
+                {
                     self.performs.insert(row.run);
                     self.timers.extend(due.map(|due| (due, row.run)));
                 }
-                Mark::Active => self.perform(row.run, Box::new(|_| {}), now),
+                Mark::Active | Mark::Asleep(_) => self.perform(row.run, Box::new(|_| {}), now),
                 Mark::Closed => {}
             }
         }
         Ok(taken)
+    }
+
+    /// After a failed commit: what runs ask for is asked for anew, and what they had been told is told again.
+    pub(crate) fn present_again(&mut self, held: Vec<(RunId, Job)>) {
+        for run in self.performs.clone() {
+            // Loaded again, so that its timers, grants and continuations are asked for anew.
+            if self.load(run).is_err() {
+                continue;
+            }
+            let Some(stream) = self.streams.get(&run) else { continue };
+            let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
+            let (more, open) = (stream.run.more, stream.run.outstanding());
+            if more {
+                self.again.push_back(run);
+            }
+            self.parents.push_back(run);
+            for step in ready {
+                self.slots.wait(run, step);
+            }
+            let lost: Vec<_> = open
+                .into_iter()
+                .filter(|step| !self.in_flight.contains_key(&(run, step.clone())))
+                .filter(|step| !held.iter().any(|(of, job)| *of == run && job.is_outcome_of(step)))
+                .collect();
+            for steps in lost.chunks(limits::UNKNOWN_STEPS) {
+                let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
+                self.held.push_back((run, Job::own(input)));
+            }
+        }
+        self.held.extend(held);
     }
 }

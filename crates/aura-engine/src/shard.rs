@@ -4,6 +4,7 @@
 //! outside (answers, tasks) waits for the commit that caused it. A shard never sleeps and never reads a clock;
 //! whoever drives it tells the time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use aura_core::StepPath;
 use aura_core::data::BlobRef;
 use aura_core::error::{Code, Problem};
-use aura_core::event::Doubt;
+use aura_core::event::FlowPin;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Input;
@@ -19,6 +20,7 @@ use aura_core::limits;
 use aura_core::ports::{BlobError, Group, Store, StoreError};
 use aura_core::task::Task;
 use aura_core::time::Millis;
+use aura_graph::definition::Flows;
 use aura_graph::state::{TaskPhase, probe_path};
 use aura_graph::{Flow, Run};
 use serde_json::Value;
@@ -26,7 +28,7 @@ use serde_json::Value;
 use crate::cache::BlobCache;
 use crate::commit::{Committer, Unit};
 use crate::fork::recording_for;
-use crate::history::{load_flow, open_history, store_problem};
+use crate::history::{flow_of, load_flows, open_history, store_problem};
 use crate::journal::{Journals, Told};
 use crate::keys::Keys;
 use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
@@ -73,19 +75,23 @@ pub struct Shard {
     inbox: VecDeque<Message>,
     /// Messages that wait until more is durable.
     waiting: VecDeque<Message>,
+    /// What runs tell each other.
+    pub(crate) messages: VecDeque<(RunId, Input)>,
+    /// Runs whose children are to be looked after.
+    pub(crate) parents: VecDeque<RunId>,
     /// Inputs whose commits failed, to be decided again.
-    held: VecDeque<(RunId, Job)>,
+    pub(crate) held: VecDeque<(RunId, Job)>,
     /// Functions that wait for an answer.
     pub(crate) journals: Journals,
     /// Who waits for the end of a run.
     awaited: BTreeMap<RunId, Vec<Reply>>,
     /// Runs that closed and may leave memory.
-    closed: Vec<RunId>,
-    flows: BTreeMap<Hash, Arc<Flow>>,
+    pub(crate) closed: Vec<RunId>,
+    pub(crate) flows: BTreeMap<Hash, Flows>,
     /// Bundles that are on their way to the store or in it, and since when.
     stored: BTreeMap<Hash, Millis>,
     pub(crate) timers: BTreeSet<(Millis, RunId)>,
-    parked: BTreeMap<RunId, Problem>,
+    pub(crate) parked: BTreeMap<RunId, Problem>,
     undurable: VecDeque<(u64, Vec<Released>)>,
     undurable_commits: usize,
     undurable_bytes: usize,
@@ -176,6 +182,8 @@ impl Shard {
             in_flight: BTreeMap::new(),
             inbox: VecDeque::new(),
             waiting: VecDeque::new(),
+            messages: VecDeque::new(),
+            parents: VecDeque::new(),
             held: VecDeque::new(),
             journals: Journals::new(),
             awaited: BTreeMap::new(),
@@ -251,6 +259,7 @@ impl Shard {
             for (run, job) in std::mem::take(&mut self.held) {
                 self.decide_for(run, job, now);
             }
+            self.look_after_children(now);
             self.fire_timers(now);
             for (run, steps) in self.slots.next() {
                 self.decide_for(run, Job::own(Input::Granted { steps }), now);
@@ -258,6 +267,7 @@ impl Shard {
             for run in std::mem::take(&mut self.again) {
                 self.decide_for(run, Job::own(Input::Continue), now);
             }
+            self.pass_on_messages(now);
         }
         self.hand_over(now);
         self.forget_resting();
@@ -266,7 +276,11 @@ impl Shard {
 
     fn progress(&self) -> Progress {
         let waits = self.holds_back();
-        let more = !self.waiting.is_empty() || !self.again.is_empty() || !self.held.is_empty();
+        let more = !self.waiting.is_empty()
+            || !self.again.is_empty()
+            || !self.held.is_empty()
+            || !self.messages.is_empty()
+            || !self.parents.is_empty();
         let leaving =
             self.streams.len() > limits::HOT_RUNS && (self.stirred || self.sweep.is_some());
         let busy = !self.inbox.is_empty()
@@ -277,7 +291,8 @@ impl Shard {
         let done = self.in_flight.keys().all(|key| self.journals.contains_key(key))
             && self.undurable.is_empty()
             && self.waiting.is_empty()
-            && self.held.is_empty();
+            && self.held.is_empty()
+            && self.messages.is_empty();
         Progress {
             next: self.paused.or(timer),
             busy,
@@ -357,17 +372,22 @@ impl Shard {
             Err(problem) if problem.code == Code::RunNotFound => {}
             Err(problem) => return reply(Err(problem)),
         }
+        let pin = &start.started.flow;
+        let bundle = pin.bundle.blob;
+        let flow = match flow_of(&start.flows, pin) {
+            Ok(flow) => flow,
+            Err(problem) => return reply(Err(problem)),
+        };
         if start.perform
-            && let Some(problem) = self.lacks(run, &start.flow)
+            && let Some(problem) = self.lacks(run, &flow)
         {
             return reply(Err(problem.kept("nothing was started")));
         }
-        let bundle = start.started.flow.bundle.blob;
-        self.flows.insert(bundle, Arc::clone(&start.flow));
+        self.flows.insert(bundle, start.flows);
         if self.is_due(bundle, now) {
             self.pending.group.blobs.push((bundle, start.bundle));
         }
-        self.streams.insert(run, Stream::new(Run::new(run), Hash::ZERO, start.flow));
+        self.streams.insert(run, Stream::new(Run::new(run), Hash::ZERO, flow));
         if start.perform {
             self.performs.insert(run);
         }
@@ -442,14 +462,7 @@ impl Shard {
         let Some(started) = history.run.started.clone() else {
             return Err(self.park(run, "its history does not begin with its start"));
         };
-        let bundle = started.flow.bundle.blob;
-        let flow = if let Some(flow) = self.flows.get(&bundle) {
-            Arc::clone(flow)
-        } else {
-            let flow = Arc::new(load_flow(&*store, &started.flow)?);
-            self.flows.insert(bundle, Arc::clone(&flow));
-            flow
-        };
+        let flow = self.flow(&started.flow)?;
         let mut stream = Stream::new(history.run, history.head, flow);
         stream.snapshot = Due::after(history.snapshot, history.since);
         if !stream.run.closed() {
@@ -458,6 +471,15 @@ impl Shard {
         self.streams.insert(run, stream);
         self.note_timer(run);
         Ok(())
+    }
+
+    /// The flow that a run pins.
+    pub(crate) fn flow(&mut self, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
+        let flows = match self.flows.entry(pin.bundle.blob) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(load_flows(&*self.ports.store, pin)?),
+        };
+        flow_of(flows, pin)
     }
 
     /// Sets a run aside; the shard goes on with the others.
@@ -519,6 +541,10 @@ impl Shard {
     /// Decides an input again after a pause.
     pub(crate) fn keep_for_later(&mut self, run: RunId, job: Job, now: Millis) {
         self.held.push_back((run, job));
+        self.pause(now);
+    }
+
+    pub(crate) fn pause(&mut self, now: Millis) {
         self.paused.get_or_insert(now.plus(FIRST_PAUSE_MS));
     }
 
@@ -658,7 +684,7 @@ impl Shard {
         let lost: Vec<Released> =
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();
         let pending = std::mem::take(&mut self.pending).released;
-        let mut held = Vec::new();
+        let mut held = self.drop_messages();
         let mut given_up = Vec::new();
         for released in lost.into_iter().chain(pending) {
             for task in &released.tasks {
@@ -690,41 +716,13 @@ impl Shard {
     }
 
     /// Drops a run whose memory is ahead of the store; gives back what it had not decided yet.
-    fn forget_undurable(&mut self, run: RunId) -> Vec<(RunId, Job)> {
+    pub(crate) fn forget_undurable(&mut self, run: RunId) -> Vec<(RunId, Job)> {
         let Some(stream) = self.streams.remove(&run) else { return Vec::new() };
         if let Some(due) = stream.timer {
             self.timers.remove(&(due, run));
         }
         let blocked = stream.blocked.map(|b| b.job);
         blocked.into_iter().chain(stream.queue).map(|job| (run, job)).collect()
-    }
-
-    fn present_again(&mut self, held: Vec<(RunId, Job)>) {
-        for run in self.performs.clone() {
-            // Loaded again, so that its timers, grants and continuations are asked for anew.
-            if self.load(run).is_err() {
-                continue;
-            }
-            let Some(stream) = self.streams.get(&run) else { continue };
-            let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
-            let (more, open) = (stream.run.more, stream.run.outstanding());
-            if more {
-                self.again.push_back(run);
-            }
-            for step in ready {
-                self.slots.wait(run, step);
-            }
-            let lost: Vec<_> = open
-                .into_iter()
-                .filter(|step| !self.in_flight.contains_key(&(run, step.clone())))
-                .filter(|step| !held.iter().any(|(of, job)| *of == run && job.is_outcome_of(step)))
-                .collect();
-            for steps in lost.chunks(limits::UNKNOWN_STEPS) {
-                let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
-                self.held.push_back((run, Job::own(input)));
-            }
-        }
-        self.held.extend(held);
     }
 
     fn blobs(&mut self, blobs: &[(BlobRef, Result<Arc<Value>, BlobError>)]) {

@@ -55,6 +55,12 @@ impl Job {
     pub(crate) fn is_outcome_of(&self, step: &StepPath) -> bool {
         matches!(&self.input, Input::Outcome(outcome) if outcome.step == *step)
     }
+
+    /// Whether another run told it.
+    pub(crate) fn is_message(&self) -> bool {
+        let cancels = matches!(self.input, Input::Cancel { .. }) && self.reply.is_none();
+        cancels || matches!(self.input, Input::Child { .. })
+    }
 }
 
 /// An input that waits for blobs; it is presented again with the same time.

@@ -73,10 +73,10 @@ impl Shard {
         if let Some(stream) = self.streams.get_mut(&run)
             && stream.blocked.is_some()
         {
-            if stream.queue.len() < limits::SHARD_QUEUE {
-                stream.queue.push_back(job);
-            } else if let Some(reply) = job.reply {
-                reply(Err(busy()));
+            match job.reply {
+                Some(reply) if stream.queue.len() >= limits::SHARD_QUEUE => reply(Err(busy())),
+                // What nobody could send again is never dropped; slots and open children bound it.
+                _ => stream.queue.push_back(job),
             }
             return;
         }
@@ -101,7 +101,7 @@ impl Shard {
         }
     }
 
-    fn turn(
+    pub(crate) fn turn(
         &mut self,
         run: RunId,
         job: Job,
@@ -234,7 +234,7 @@ impl Shard {
     fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
         let (keys, held) = changed(stream.held_keys(&job.input), &turn);
-        let Turn { events, cause, more, run: state, open, blobs } = turn;
+        let Turn { events, cause, more, run: state, open, blobs, messages } = turn;
         let header = Header {
             tenant: TenantId::LOCAL,
             run,
@@ -300,6 +300,7 @@ impl Shard {
             bytes,
             snapshot,
         });
+        self.send(run, messages);
     }
 
     fn open_tasks(&mut self, run: RunId, open: &[StepPath]) -> Vec<Task> {

@@ -65,7 +65,8 @@ fn flow() -> Arc<Flow> {
 
 fn start(flow: &Flow) -> Input {
     let bundle = BlobRef { blob: Hash::ZERO, bytes: 0 };
-    let flow = FlowPin { name: flow.name.clone(), version: None, hash: flow.hash, bundle };
+    let (name, hash) = (flow.name.clone(), flow.hash);
+    let flow = FlowPin { name, version: None, hash, bundle, file: None };
     Input::Start(Box::new(RunStarted {
         flow,
         input: Data::from(json!({})),
@@ -79,6 +80,9 @@ fn start(flow: &Flow) -> Input {
         flags: aura_graph::flags::CURRENT.to_vec(),
         permissions: Permissions::default(),
         vars: BTreeMap::new(),
+        parent: None,
+        continues: None,
+        signals: Vec::new(),
         actor: "bench".to_owned(),
         state: Hash::ZERO,
     }))

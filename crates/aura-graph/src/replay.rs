@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aura_core::child::ChildEnd;
 use aura_core::commit::{Cause, StoredCommit};
 use aura_core::event::{ActivityHeartbeat, Doubt, EffectSettled, Event, EventBody, Settlement};
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input, Outcome};
 use aura_core::path::StepPath;
 use aura_core::task::{Artifact, TaskResult, TaskSpec};
@@ -105,6 +107,29 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
             Input::Resume { actor: data.actor.clone(), reason: data.reason.clone() }
         }
         EventBody::EffectSettled(data) => settle_of(data),
+        body => {
+            return Some(Input::Child { step: step?, run: told_by(body)?, end: child_end(body)? });
+        }
+    })
+}
+
+/// The child whose end an event tells.
+fn told_by(body: &EventBody) -> Option<RunId> {
+    match body {
+        EventBody::ChildCompleted(data) => Some(data.run),
+        EventBody::ChildFailed(data) => Some(data.run),
+        EventBody::ChildCancelled(data) => Some(data.run),
+        EventBody::ChildContinued(data) => Some(data.run),
+        _ => None,
+    }
+}
+
+fn child_end(body: &EventBody) -> Option<ChildEnd> {
+    Some(match body {
+        EventBody::ChildCompleted(data) => ChildEnd::Completed(data.output.clone()),
+        EventBody::ChildFailed(data) => ChildEnd::Failed(data.error.clone()),
+        EventBody::ChildCancelled(_) => ChildEnd::Cancelled,
+        EventBody::ChildContinued(data) => ChildEnd::Continued(data.next),
         _ => return None,
     })
 }

@@ -499,5 +499,8 @@ fn matches(query: &RunQuery, row: &RunRow) -> bool {
     row.run.0.simple().to_string().starts_with(&prefix)
         && (query.statuses.is_empty() || query.statuses.contains(&row.status))
         && query.flow.as_ref().is_none_or(|flow| *flow == row.flow)
+        && (query.parent.is_none() || query.parent == row.parent)
+        && (query.root.is_none() || query.root == row.root)
+        && (!query.top || row.root.is_none())
         && query.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value))
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use aura_core::data::Data;
 use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::input::ApprovalVerdict;
 use aura_core::path::StepPath;
 use aura_graph::Run;
@@ -46,15 +47,28 @@ pub(crate) struct Person {
     /// Who that is, as it is recorded.
     actor: String,
     /// Questions that the person left for later.
-    later: BTreeSet<(StepPath, Hash)>,
+    later: BTreeSet<(RunId, StepPath, Hash)>,
 }
 
 #[derive(Debug)]
 struct Question {
+    run: RunId,
     step: StepPath,
     action: Hash,
     /// The answer, once it is given and only the reason is missing.
     verdict: Option<ApprovalVerdict>,
+}
+
+/// A question, and the run that asks it.
+type Waiting<'a> = (RunId, &'a StepPath, &'a Arc<Asked>);
+
+/// The questions of a tree.
+fn all<'a>(runs: &[&'a Run]) -> Vec<Waiting<'a>> {
+    let of = |run: &&'a Run| {
+        let run: &'a Run = run;
+        run.approvals.iter().map(move |(step, asked)| (run.id, step, asked))
+    };
+    runs.iter().flat_map(of).collect()
 }
 
 impl Answering {
@@ -77,10 +91,11 @@ impl Answering {
     }
 
     /// Takes back a question that is not asked any more.
-    pub(crate) fn withdraw(&mut self, context: &Context, run: &Run) {
+    pub(crate) fn withdraw(&mut self, context: &Context, runs: &[&Run]) {
         let Self::Person(person) = self else { return };
         let Some(question) = &person.open else { return };
-        let asked = run.approvals.get(&question.step);
+        let run = runs.iter().find(|run| run.id == question.run);
+        let asked = run.and_then(|run| run.approvals.get(&question.step));
         if asked.is_none_or(|asked| asked.request.action != question.action) {
             person.open = None;
             context.out.line("\n  (answered elsewhere, or no longer asked)");
@@ -88,15 +103,15 @@ impl Answering {
     }
 
     /// Whether the next turn puts a question on the screen.
-    pub(crate) fn would_ask(&self, run: &Run) -> bool {
-        matches!(self, Self::Person(person) if person.open.is_none() && person.due(run).is_some())
+    pub(crate) fn would_ask(&self, runs: &[&Run]) -> bool {
+        matches!(self, Self::Person(person) if person.open.is_none() && person.due(runs).is_some())
     }
 
     /// Answers what can be answered; gives back whether a question is open on the screen.
     pub(crate) fn turn(
         &mut self,
         context: &Context,
-        run: &Run,
+        runs: &[&Run],
         door: &mut Door,
         view: &mut View,
     ) -> Result<bool, Problem> {
@@ -105,20 +120,20 @@ impl Answering {
             Self::Yes => {
                 // One person counts once: where others must say yes too, it waits for them. What is to be done was
                 // agreed to, not what it may cost: that would be a budget without a limit.
-                let asked = run.approvals.iter().filter(|(_, asked)| {
+                let mut asked = all(runs);
+                asked.retain(|(.., asked)| {
                     !asked.has(&context.actor) && asked.request.raise.is_none()
                 });
-                let asked: Vec<_> =
-                    asked.map(|(step, asked)| (step.clone(), asked.request.action)).collect();
                 let any = !asked.is_empty();
-                for (step, action) in asked {
-                    let reason = Some("--yes".to_owned());
-                    answer(context, run, door, (step, action, ApprovalVerdict::Granted, reason))?;
+                for (run, step, asked) in asked {
+                    let (step, reason) = (step.clone(), Some("--yes".to_owned()));
+                    let given = (step, asked.request.action, ApprovalVerdict::Granted, reason);
+                    answer(context, run, door, given)?;
                 }
                 // What was just answered shows as open until its commit is read.
                 Ok(any)
             }
-            Self::Person(person) => person.turn(context, run, door, view),
+            Self::Person(person) => person.turn(context, runs, door, view),
         }
     }
 }
@@ -147,19 +162,20 @@ impl Person {
     fn turn(
         &mut self,
         context: &Context,
-        run: &Run,
+        runs: &[&Run],
         door: &mut Door,
         view: &mut View,
     ) -> Result<bool, Problem> {
         if self.open.is_none() {
-            let Some((step, asked)) = self.due(run) else { return Ok(false) };
+            let Some((run, step, asked)) = self.due(runs) else { return Ok(false) };
             let (step, asked) = (step.clone(), Arc::clone(asked));
             view.clear(context);
             // What was typed before the question was seen is no answer to it.
             let lines = self.lines.get_or_insert_with(listen);
             while lines.try_recv().is_ok() {}
             show(context, &step, &asked);
-            self.open = Some(Question { step, action: asked.request.action, verdict: None });
+            let action = asked.request.action;
+            self.open = Some(Question { run, step, action, verdict: None });
         }
         let line = match self.lines.get_or_insert_with(listen).try_recv() {
             Ok(line) => line,
@@ -167,31 +183,27 @@ impl Person {
             // Nobody can type any more; the question stays for another terminal.
             Err(TryRecvError::Disconnected) => "later".to_owned(),
         };
-        self.take(context, run, door, line.trim())?;
+        self.take(context, door, line.trim())?;
         // What was just answered shows as open until its commit is read.
         Ok(true)
     }
 
     /// A question that is not on the screen yet, that the person did not leave for later, and that still misses this
     /// person's answer.
-    fn due<'a>(&self, run: &'a Run) -> Option<(&'a StepPath, &'a Arc<Asked>)> {
+    fn due<'a>(&self, runs: &[&'a Run]) -> Option<Waiting<'a>> {
         if !in_foreground() {
             return None;
         }
-        let left = |(step, asked): &(&StepPath, &Arc<Asked>)| {
-            asked.has(&self.actor) || self.later.contains(&((*step).clone(), asked.request.action))
+        let left = |(run, step, asked): &Waiting<'_>| {
+            let key = (*run, (*step).clone(), asked.request.action);
+            asked.has(&self.actor) || self.later.contains(&key)
         };
-        run.approvals.iter().find(|due| !left(due))
+        all(runs).into_iter().find(|due| !left(due))
     }
 
-    fn take(
-        &mut self,
-        context: &Context,
-        run: &Run,
-        door: &mut Door,
-        line: &str,
-    ) -> Result<(), Problem> {
+    fn take(&mut self, context: &Context, door: &mut Door, line: &str) -> Result<(), Problem> {
         let Some(question) = &mut self.open else { return Ok(()) };
+        let run = question.run;
         if let Some(verdict) = question.verdict {
             let reason = (!line.is_empty()).then(|| line.to_owned());
             let given = (question.step.clone(), question.action, verdict, reason);
@@ -202,7 +214,7 @@ impl Person {
             "y" | "yes" => question.verdict = Some(ApprovalVerdict::Granted),
             "n" | "no" => question.verdict = Some(ApprovalVerdict::Denied),
             "l" | "later" => {
-                self.later.insert((question.step.clone(), question.action));
+                self.later.insert((run, question.step.clone(), question.action));
                 self.open = None;
                 return Ok(());
             }
@@ -246,13 +258,13 @@ fn show(context: &Context, step: &StepPath, open: &Asked) {
 
 fn answer(
     context: &Context,
-    run: &Run,
+    run: RunId,
     door: &mut Door,
     (step, action, verdict, reason): (StepPath, Hash, ApprovalVerdict, Option<String>),
 ) -> Result<(), Problem> {
     let actor = context.actor.clone();
     let ask = Ask::Approval { step, verdict, action: Some(action), actor, reason };
-    match door.input(run.id, &ask) {
+    match door.input(run, &ask) {
         Ok(_) => Ok(()),
         // Somebody else was quicker, or the question changed; the next look at the run tells.
         Err(problem) => match problem.code {

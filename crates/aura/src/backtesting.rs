@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use crate::blobs::StoreBlobs;
 use crate::commands::diff;
 use crate::context::Context;
+use crate::flowfiles::FlowFiles;
 use crate::order::{Pinned, pin};
 use crate::output::{Output, Tone, plain};
 use crate::wire;
@@ -30,11 +31,11 @@ pub(crate) struct Tester<'a> {
 }
 
 impl<'a> Tester<'a> {
-    /// A flow file against the runs of a store.
-    pub(crate) fn new(opened: &'a Opened, source: String) -> Result<Self, Problem> {
+    /// A flow, with those that it starts, against the runs of a store.
+    pub(crate) fn new(opened: &'a Opened, flow: FlowFiles) -> Result<Self, Problem> {
         let runtime = wire::runtime()?;
         let catalog = wire::catalog();
-        let pinned = pin(source, &catalog, opened.store.salt())?;
+        let pinned = pin(flow.source, flow.files, &catalog, opened.store.salt())?;
         let calls = PureCalls::new(catalog, runtime.handle().clone());
         let blobs = Arc::new(StoreBlobs::new(opened)?);
         Ok(Self { opened, blobs, calls, pinned, _runtime: runtime })
@@ -46,7 +47,7 @@ impl<'a> Tester<'a> {
             self.calls.call(spec, blobs)
         };
         let changed = Changed {
-            flow: Arc::clone(&self.pinned.flow),
+            flow: Arc::clone(&self.pinned.flows.main),
             pin: self.pinned.pin.clone(),
             salt: self.opened.store.salt(),
             blobs: Arc::clone(&self.blobs) as _,

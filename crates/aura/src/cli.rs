@@ -74,6 +74,8 @@ commands! {
     Runs => runs;
     /// Show a run with its steps.
     Show => show;
+    /// Print what a run knows, at any event.
+    State => state;
     /// Say what a run waits for, and what to type.
     Why => why;
     /// Show what a flow would do, without doing it.

@@ -82,10 +82,12 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
     match body {
         EventBody::RunCompleted(_)
         | EventBody::StepCompleted(_)
+        | EventBody::ChildCompleted(_)
         | EventBody::StepCompensated(_) => Tone::Good,
         EventBody::RunFailed(_)
         | EventBody::StepFailed(_)
         | EventBody::ToolFailed(_)
+        | EventBody::ChildFailed(_)
         | EventBody::CompensationFailed(_)
         | EventBody::PolicyViolation(_)
         | EventBody::ApprovalDenied(_)
@@ -96,6 +98,8 @@ pub(crate) fn event_tone(body: &EventBody) -> Tone {
         | EventBody::BudgetExceeded(_)
         | EventBody::ApprovalMismatched(_)
         | EventBody::StepRetrying(_)
+        | EventBody::ChildCancelling(_)
+        | EventBody::ChildCancelled(_)
         | EventBody::RunCancelling(_)
         | EventBody::RunCompensating(_)
         | EventBody::RunPaused(_)
@@ -121,6 +125,7 @@ pub(crate) fn event(body: &EventBody) -> String {
         }
         EventBody::RunCancelled(e) => e.saga.as_ref().map(saga::told).unwrap_or_default(),
         EventBody::RunCancelling(e) | EventBody::RunPaused(e) | EventBody::RunResumed(e) => by(e),
+        EventBody::RunContinued(e) => format!("by run {} {}", e.next, data(&e.input)),
         EventBody::StepStarted(e) => work(&e.work),
         EventBody::StepCompleted(e) => {
             let vars: Vec<_> = e.vars.iter().map(|(k, v)| format!("{k} = {}", data(v))).collect();
@@ -233,6 +238,18 @@ fn undo_or_code(body: &EventBody) -> String {
         }
         EventBody::BudgetExceeded(e) => one_line(&budget::exceeded(e), BRIEF * 2),
         EventBody::BudgetRaised(e) => format!("{} to {}", e.resource, e.resource.show(e.limit)),
+        other => child(other),
+    }
+}
+
+/// The rest of [`act`]: what became of children.
+fn child(body: &EventBody) -> String {
+    match body {
+        EventBody::ChildCompleted(e) => format!("run {} {}", e.run, data(&e.output)),
+        EventBody::ChildFailed(e) => one_line(&format!("run {} {}", e.run, e.error), BRIEF * 2),
+        EventBody::ChildCancelled(e) => format!("run {}", e.run),
+        EventBody::ChildCancelling(e) => format!("run {}: {}", e.run, plain(&e.reason)),
+        EventBody::ChildContinued(e) => format!("run {} by run {}", e.run, e.next),
         _ => String::new(),
     }
 }
@@ -309,6 +326,11 @@ pub(crate) fn work(work: &Work) -> String {
         Work::Sleep => "sleep".to_owned(),
         Work::Wait { signal } => format!("wait for signal '{}'", plain(signal)),
         Work::Approval => "approval".to_owned(),
+        Work::Child(spec) => {
+            let detached = if spec.detached { ", detached" } else { "" };
+            format!("flow {} as run {}{detached}", plain(&spec.flow.name), spec.run)
+        }
+        Work::Continue => "continue".to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ use aura_graph::definition::{Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::flowfiles::Wrong;
 
 /// All problems of a file, each with its place in the text and what to do.
 fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String {
@@ -70,4 +71,15 @@ pub(crate) fn report(context: &Context, name: &str, source: &str, found: &Diagno
     context.out.note(render(name, source, found, context.out.note_color()).trim_end());
     context.out.note("");
     context.out.problem(&problem);
+}
+
+/// Tells what is wrong with flow files; a problem that is no mistake of a file is given back.
+pub(crate) fn tell(context: &Context, wrong: Wrong) -> Result<(), Problem> {
+    match wrong {
+        Wrong::Mistakes { name, source, found } => {
+            report(context, &name, &source, &found);
+            Ok(())
+        }
+        Wrong::Problem(problem) => Err(problem),
+    }
 }

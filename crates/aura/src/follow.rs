@@ -4,28 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aura_core::commit::StoredCommit;
 use aura_core::error::{Code, Problem};
-use aura_core::event::Event;
-use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::ports::{Clock, Store};
-use aura_core::time::Millis;
 use aura_graph::Run;
-use aura_graph::state::fold_commit;
 
 use crate::answering::Answering;
 use crate::context::Context;
 use crate::door::{Door, Look};
 use crate::live::View;
 use crate::live::model::Model;
+use crate::live::streams::{News, Stream};
 use crate::needs::needs;
-use crate::resolve::unreadable;
 use crate::signals::Stop;
 use crate::wire::SystemClock;
 
-/// Commits read at once.
-const PAGE: usize = 512;
 /// How often something moves on the screen.
 const FRAME: Duration = Duration::from_millis(80);
 /// The shortest time between two looks at the store.
@@ -46,56 +39,58 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// What is read of a run.
-enum News<'a> {
-    /// A fact that the model does not know yet.
-    Fact(Millis, &'a Event),
-    /// The end of a commit, which it knows.
-    Commit,
-}
-
-/// A run as it is read from the store, commit by commit.
+/// A run as it is read from the store, with those that it waits for.
 pub(crate) struct Follower {
-    /// The run as its history adds up.
-    pub(crate) run: Run,
-    head: Hash,
+    stream: Stream,
     model: Model,
     view: View,
     /// What was said to need somebody.
-    told: BTreeSet<(&'static str, String)>,
+    told: BTreeSet<(RunId, &'static str, String)>,
 }
 
 impl Follower {
     /// Follows a run, showing what happens from now on.
     pub(crate) fn new(run: RunId, view: View) -> Self {
-        Self {
-            run: Run::new(run),
-            head: Hash::ZERO,
-            model: Model::default(),
-            view,
-            told: BTreeSet::new(),
-        }
+        Self { stream: Stream::new(run), model: Model::default(), view, told: BTreeSet::new() }
+    }
+
+    /// The run as its history adds up.
+    pub(crate) fn run(&self) -> &Run {
+        &self.stream.run
+    }
+
+    /// The same, when it is not followed any more.
+    pub(crate) fn into_run(self) -> Run {
+        self.stream.run
+    }
+
+    /// Follows another run instead, which goes on in the place of this one.
+    pub(crate) fn go_on_with(&mut self, next: RunId) {
+        self.stream = Stream::new(next);
+        self.model = Model::default();
     }
 
     /// Reads what there is without showing it.
     pub(crate) fn skip_history(&mut self, store: &dyn Store) -> Result<(), Problem> {
-        self.read(store, &mut |model, _| model.finished.clear())?;
+        let model = &mut self.model;
+        self.stream.read(store, false, &mut |news| {
+            if let News::Fact(at, event) = news {
+                model.apply(at, event);
+            }
+            model.finished.clear();
+        })?;
         Ok(())
     }
 
     /// Reads up to this event, the end of a commit, without showing it.
     pub(crate) fn skip_to(&mut self, store: &dyn Store, seq: u64) -> Result<(), Problem> {
-        while self.run.events < seq {
-            let from = self.run.events + 1;
-            let page = store.read(self.run.id, from, PAGE).map_err(|e| unreadable(&e))?;
-            if page.is_empty() {
-                return Ok(());
+        let model = &mut self.model;
+        self.stream.read_to(store, seq, &mut |news| {
+            if let News::Fact(at, event) = news {
+                model.apply(at, event);
             }
-            for commit in page.iter().take_while(|commit| commit.header.seq <= seq) {
-                self.take(commit, &mut |model, _| model.finished.clear())?;
-            }
-        }
-        Ok(())
+            model.finished.clear();
+        })
     }
 
     /// Reads what is new, and shows it; gives back whether there was anything.
@@ -105,60 +100,15 @@ impl Follower {
         store: &dyn Store,
         draws: bool,
     ) -> Result<bool, Problem> {
-        let mut view = std::mem::replace(&mut self.view, View::Nothing);
-        let read = self.read(store, &mut |model, news| match news {
-            News::Fact(at, event) => view.before(context, model, at, event),
+        let Self { stream, model, view, .. } = self;
+        stream.read(store, true, &mut |news| match news {
+            News::Fact(at, event) => {
+                view.before(context, model, at, event);
+                model.apply(at, event);
+            }
             News::Commit if draws => view.draw(context, model, SystemClock.now()),
             News::Commit => {}
-        });
-        self.view = view;
-        read
-    }
-
-    fn read(
-        &mut self,
-        store: &dyn Store,
-        show: &mut dyn FnMut(&mut Model, News<'_>),
-    ) -> Result<bool, Problem> {
-        let mut any = false;
-        loop {
-            let from = self.run.events + 1;
-            let page = store.read(self.run.id, from, PAGE).map_err(|e| unreadable(&e))?;
-            let last = page.len() < PAGE;
-            for commit in page {
-                any = true;
-                self.take(&commit, show)?;
-            }
-            if last {
-                return Ok(any);
-            }
-        }
-    }
-
-    fn take(
-        &mut self,
-        commit: &StoredCommit,
-        show: &mut dyn FnMut(&mut Model, News<'_>),
-    ) -> Result<(), Problem> {
-        let run = self.run.id;
-        let damaged = |why: String| {
-            Problem::new(Code::ChainBroken, format!("run {run}: {why}")).next("aura store check")
-        };
-        let folded = fold_commit(&mut self.run, &mut self.head, commit);
-        folded.map_err(|e| damaged(e.to_string()))?;
-        let events = commit.events().map_err(|e| damaged(e.to_string()))?;
-        for event in &events {
-            show(&mut self.model, News::Fact(commit.header.at, event));
-            self.model.apply(commit.header.at, event);
-        }
-        // A long history is drawn as it comes, so that what ended does not pile up.
-        show(&mut self.model, News::Commit);
-        Ok(())
-    }
-
-    /// Whether nothing can happen without a person or a signal.
-    fn stuck(&self) -> bool {
-        self.run.events > 0 && self.run.idle() && self.run.due().is_none()
+        })
     }
 
     /// Follows the run until it ends, needs somebody, or somebody asks to leave.
@@ -176,9 +126,9 @@ impl Follower {
             // What is drawn would run into a question that is still open.
             if self.catch_up(context, &*door.store(), !answering.is_open())? {
                 quiet = Quiet::new();
-                answering.withdraw(context, &self.run);
+                answering.withdraw(context, &self.stream.runs());
             }
-            if self.run.closed() {
+            if self.stream.run.closed() {
                 self.finish(context);
                 return Ok(End::Closed);
             }
@@ -186,13 +136,13 @@ impl Follower {
                 self.finish(context);
                 return Ok(End::Stopped);
             }
-            if answering.would_ask(&self.run) {
+            if answering.would_ask(&self.stream.runs()) {
                 self.view.settle(context, &mut self.model, SystemClock.now());
             } else if !answering.is_open() {
                 self.view.draw(context, &mut self.model, SystemClock.now());
             }
-            let asking = answering.turn(context, &self.run, door, &mut self.view)?;
-            if !asking && self.stuck() {
+            let asking = answering.turn(context, &self.stream.runs(), door, &mut self.view)?;
+            if !asking && self.stream.stuck() {
                 if !self.may_leave(context, door)? {
                     continue;
                 }
@@ -217,18 +167,20 @@ impl Follower {
         let mut news = Ok(false);
         let leaves = owner.close(|| {
             news = self.catch_up(context, &*door.store(), false);
-            !matches!(news, Ok(false)) && !self.stuck()
+            !matches!(news, Ok(false)) && !self.stream.stuck()
         });
         news.map(|_| leaves)
     }
 
     /// Says, once, what somebody could do while only timers keep the run going.
     fn tell_needs(&mut self, context: &Context) {
-        if !self.run.waits_for_somebody() || !self.run.idle() {
+        let runs = self.stream.runs();
+        if !runs.iter().all(|run| run.idle()) {
             return;
         }
-        for need in needs(&self.run) {
-            if self.told.insert((need.kind, need.step.clone())) {
+        let all = runs.into_iter().flat_map(|run| needs(run).into_iter().map(|n| (run.id, n)));
+        for (run, need) in all {
+            if self.told.insert((run, need.kind, need.step.clone())) {
                 self.view.settle(context, &mut self.model, SystemClock.now());
                 self.view.say(context, &format!("waiting for {}", need.what));
                 self.view.say(context, &format!("  next: {}", need.command));
@@ -248,7 +200,7 @@ impl Follower {
         quiet: &mut Quiet,
     ) -> Result<bool, Problem> {
         quiet.asked = Instant::now();
-        let problem = match door.look(self.run.id) {
+        let problem = match door.look(self.stream.run.id) {
             Look::Gone => return Ok(false),
             Look::Well => {
                 quiet.trouble = None;
@@ -278,7 +230,7 @@ impl Follower {
                 Err(problem) if problem.code == Code::StoreOwned && !stop.asked() => continue,
                 Err(problem) => return Err(problem),
             }
-            if stop.asked() || door.perform(self.run.id, false)?.is_some() {
+            if stop.asked() || door.perform(self.stream.run.id, false)?.is_some() {
                 break;
             }
         }
@@ -311,5 +263,5 @@ impl Quiet {
 pub(crate) fn read_once(store: &Arc<dyn Store>, run: RunId) -> Result<Run, Problem> {
     let mut follower = Follower::new(run, View::Nothing);
     follower.skip_history(&**store)?;
-    Ok(follower.run)
+    Ok(follower.into_run())
 }

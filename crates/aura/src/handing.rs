@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
+use crate::family;
 use crate::socket::protocol::{Ask, Taken};
 
 /// Makes an input durable, and tells what became of it. Performs nothing.
@@ -19,25 +20,26 @@ pub(crate) fn hand_in(
     ask: &Ask,
     said: &str,
 ) -> Result<Exit, Problem> {
-    let taken = loop {
+    let (taken, root) = loop {
         let mut door = Door::open(context, false)?;
+        let root = family::root(&*door.store(), run)?;
         let taken = door.input(run, ask);
         if let Door::Own(owner) = door {
             owner.leave(Duration::from_secs(10));
         }
         if let Some(taken) = taken? {
-            break taken;
+            break (taken, root);
         }
     };
-    tell(context, run, taken, said);
+    tell(context, (run, root), taken, said);
     Ok(Exit::Done)
 }
 
-fn tell(context: &Context, run: RunId, taken: Taken, said: &str) {
+fn tell(context: &Context, (run, root): (RunId, RunId), taken: Taken, said: &str) {
     let Taken { accepted, performed } = taken;
     let open = !accepted.status.closed();
     let waits = accepted.status == RunStatus::Paused || !performed;
-    let next = (open && waits).then(|| format!("aura resume {run}"));
+    let next = (open && waits).then(|| format!("aura resume {root}"));
     if context.out.json {
         context.out.document(&json!({
             "run_id": run,

@@ -18,6 +18,8 @@ mod describe;
 mod diagnostics;
 mod door;
 mod exit;
+mod family;
+mod flowfiles;
 mod follow;
 mod handing;
 mod input;

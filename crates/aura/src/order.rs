@@ -1,7 +1,6 @@
 //! An order to start a run: what a person asked for, as it goes to whoever owns the store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use aura_core::budget::Budget;
 use aura_core::canonical;
@@ -12,9 +11,10 @@ use aura_core::fork::RunForked;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Bundle;
+use aura_core::limits;
 use aura_core::task::Permissions;
 use aura_engine::{Catalog, ForkRun, StartRun};
-use aura_graph::{Flow, definition};
+use aura_graph::definition::Flows;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +26,9 @@ pub(crate) struct Order {
     pub(crate) run: RunId,
     /// The text of the flow file.
     pub(crate) source: String,
+    /// The texts of the flow files that it starts as child runs, by their path from its folder.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
     /// The input.
     pub(crate) input: Value,
     /// JSON pointers of numbers in it that were too wide.
@@ -45,7 +48,7 @@ pub(crate) struct Order {
 impl Order {
     /// The start as an engine over a store with this salt takes it.
     pub(crate) fn into_start(self, catalog: &Catalog, salt: Hash) -> Result<StartRun, Problem> {
-        let Pinned { pin, bundle, flow } = pin(self.source, catalog, salt)?;
+        let Pinned { pin, bundle, flows } = pin(self.source, self.files, catalog, salt)?;
         let started = RunStarted {
             flow: pin,
             input: Data::from(self.input),
@@ -57,12 +60,15 @@ impl Order {
             flags: aura_graph::flags::CURRENT.to_vec(),
             permissions: self.permissions,
             vars: BTreeMap::new(),
+            parent: None,
+            continues: None,
+            signals: Vec::new(),
             actor: self.actor,
             state: Hash::ZERO,
             deadline: None,
             budget: self.budget,
         };
-        Ok(StartRun { started, bundle, flow, perform: true })
+        Ok(StartRun { started, bundle, flows, perform: true })
     }
 }
 
@@ -75,21 +81,24 @@ pub(crate) struct ForkOrder {
     pub(crate) forked: RunForked,
     /// The text of another flow file.
     pub(crate) source: Option<String>,
+    /// The texts of the flow files that it starts as child runs, by their path from its folder.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl ForkOrder {
     /// The fork as an engine over a store with this salt takes it.
     pub(crate) fn into_fork(self, catalog: &Catalog, salt: Hash) -> Result<ForkRun, Problem> {
         let mut forked = self.forked;
-        let flow = match self.source {
+        let flows = match self.source {
             Some(source) => {
-                let Pinned { pin, bundle, flow } = pin(source, catalog, salt)?;
+                let Pinned { pin, bundle, flows } = pin(source, self.files, catalog, salt)?;
                 forked.flow = pin;
-                Some((bundle, flow))
+                Some((bundle, flows))
             }
             None => None,
         };
-        Ok(ForkRun { forked, flow, perform: true })
+        Ok(ForkRun { forked, flows, perform: true })
     }
 }
 
@@ -98,27 +107,39 @@ pub(crate) struct Pinned {
     pub(crate) pin: FlowPin,
     /// The bytes of its bundle.
     pub(crate) bundle: Bytes,
-    pub(crate) flow: Arc<Flow>,
+    pub(crate) flows: Flows,
 }
 
-/// Pins a flow file with the tools at hand.
-pub(crate) fn pin(source: String, catalog: &Catalog, salt: Hash) -> Result<Pinned, Problem> {
-    let flow = definition::load(&source, catalog).map_err(|found| {
-        let first = found.problems.first().map(ToString::to_string).unwrap_or_default();
-        Problem::new(Code::FlowInvalid, format!("the flow does not load at the owner: {first}"))
+/// Pins a flow file, and those of the flows that it starts, with the tools at hand.
+pub(crate) fn pin(
+    source: String,
+    files: BTreeMap<String, String>,
+    catalog: &Catalog,
+    salt: Hash,
+) -> Result<Pinned, Problem> {
+    let flows = Flows::load(&source, &files, catalog).map_err(|error| {
+        Problem::new(Code::FlowInvalid, format!("the flow does not load at the owner: {error}"))
             .next("aura version, here and for the process that owns the store")
     })?;
-    let bundle = Bundle { source, tools: flow.tools.clone() };
+    let tools = flows.tools();
+    let bundle = Bundle { source, files, tools };
     let bundle = serde_json::to_value(&bundle)
         .map_err(|e| Problem::new(Code::Internal, format!("the flow can't be pinned: {e}")))?;
     let bundle = Bytes::from(canonical::to_vec(&bundle));
+    if bundle.len() > limits::BLOB_TABLE_BYTES {
+        let (is, most) = (bundle.len(), limits::BLOB_TABLE_BYTES);
+        let what = format!("the flow files have {is} bytes; a run pins at most {most}");
+        return Err(Problem::new(Code::LimitExceeded, what).next("make them shorter"));
+    }
+    let flow = &flows.main;
     let pin = FlowPin {
         name: flow.name.clone(),
         version: flow.version.clone(),
         hash: flow.hash,
         bundle: blob_address(salt, &bundle),
+        file: None,
     };
-    Ok(Pinned { pin, bundle, flow: Arc::new(flow) })
+    Ok(Pinned { pin, bundle, flows })
 }
 
 /// 32 bytes that nobody can guess.

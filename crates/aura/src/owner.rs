@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::archive::restored;
 use crate::context::Context;
+use crate::family;
 use crate::order::{ForkOrder, Order};
 use crate::socket::protocol::{Answer, Ask, Request, Taken};
 use crate::socket::server::Server;
@@ -180,7 +181,9 @@ impl Desk {
     /// Hands in an input.
     pub(crate) fn input(&self, run: RunId, ask: Ask) -> Result<Taken, Problem> {
         let accepted = self.handle.submit(run, ask.into())?;
-        Ok(Taken { accepted, performed: self.trees().contains_key(&run) })
+        let root = family::root(&*self.store, run)?;
+        let trees = self.trees();
+        Ok(Taken { accepted, performed: trees.contains_key(&run) || trees.contains_key(&root) })
     }
 
     fn may_perform(&self, run: RunId) -> Result<(), Problem> {
@@ -233,11 +236,31 @@ impl Desk {
         for (run, detached) in known {
             let query = RunQuery { id_prefix: Some(run.to_string()), ..RunQuery::default() };
             let rows = store.runs(&query).map_err(|e| crate::resolve::unreadable(&e))?;
-            match rows.first().map(|row| row.mark) {
-                Some(Mark::Active | Mark::Asleep(Some(_))) => working.push((run, detached)),
-                Some(Mark::Asleep(None)) => {}
-                Some(Mark::Closed) | None => {
+            let Some(row) = rows.first() else {
+                trees.remove(&run);
+                continue;
+            };
+            match row.mark {
+                Mark::Active | Mark::Asleep(Some(_)) => working.push((run, detached)),
+                Mark::Asleep(None) => {
+                    let below = family::open_below(store, run)?;
+                    if below.iter().any(|row| row.mark != Mark::Asleep(None)) {
+                        working.push((run, detached));
+                    }
+                }
+                Mark::Closed => {
                     trees.remove(&run);
+                    // What goes on in its place is performed here too.
+                    let last = family::last(store, run)?;
+                    let open = family::row(store, last)?.filter(|row| !row.status.closed());
+                    if last != run
+                        && let Some(row) = open
+                    {
+                        trees.insert(last, detached);
+                        if row.mark != Mark::Asleep(None) {
+                            working.push((last, detached));
+                        }
+                    }
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::background;
 use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
+use crate::family;
 use crate::follow::{End, Follower};
 use crate::live::View;
 use crate::owner::Owner;
@@ -66,17 +67,29 @@ impl<'a> Session<'a> {
             Shown::FromNow => follower.skip_history(&*self.door.store())?,
         }
         self.seen.push(run);
-        let end = follower.follow(self.context, &mut self.door, &mut self.answering, &self.stop)?;
-        Ok((end, follower.run))
+        loop {
+            let end =
+                follower.follow(self.context, &mut self.door, &mut self.answering, &self.stop)?;
+            // A run that goes on anew is followed to its last.
+            let next = follower.run().continued.as_ref().map(|continued| continued.next);
+            match next.filter(|_| end == End::Closed) {
+                Some(next) => {
+                    self.seen.push(next);
+                    follower.go_on_with(next);
+                }
+                None => return Ok((end, follower.into_run())),
+            }
+        }
     }
 
     /// Tells how a run stands, and gives the exit code for it.
     pub(crate) fn tell(&self, run: &Run) -> Result<Exit, Problem> {
+        let needs = family::needs_of_tree(&*self.door.store(), run)?;
         let blobs = self.door.blobs();
         if self.context.out.json {
-            self.context.out.document(&report::document(run, &blobs)?);
+            self.context.out.document(&report::document(run, &needs, &blobs)?);
         } else {
-            report::print(self.context, run, &blobs)?;
+            report::print(self.context, run, &needs, &blobs)?;
         }
         Ok(report::exit(run))
     }
@@ -155,10 +168,11 @@ fn leave(context: &Context, owner: Owner, seen: &[RunId], stopped: bool) -> Resu
     Ok(())
 }
 
-/// Runs that have not ended, the oldest first.
+/// Runs that have not ended, the oldest first; those that a parent waits for go on with it.
 pub(crate) fn unfinished(door: &Door) -> Result<Vec<RunId>, Problem> {
     let query = RunQuery {
         statuses: RunStatus::ALL.into_iter().filter(|status| !status.closed()).collect(),
+        top: true,
         limit: usize::MAX >> 1,
         ..RunQuery::default()
     };

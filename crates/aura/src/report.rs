@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::needs::needs;
+use crate::needs::Need;
 use crate::output::{Tone, plain};
 use crate::{describe, saga, wire};
 
@@ -26,7 +26,11 @@ pub(crate) fn exit(run: &Run) -> Exit {
 }
 
 /// The JSON document of a run.
-pub(crate) fn document(run: &Run, blobs: &Arc<dyn Blobs>) -> Result<Value, Problem> {
+pub(crate) fn document(
+    run: &Run,
+    needs: &[Need],
+    blobs: &Arc<dyn Blobs>,
+) -> Result<Value, Problem> {
     let (output, error) = match &run.phase {
         Phase::Completed(output) => (value(output, blobs)?, Value::Null),
         Phase::Failed(error, step) => {
@@ -40,7 +44,6 @@ pub(crate) fn document(run: &Run, blobs: &Arc<dyn Blobs>) -> Result<Value, Probl
         }
         _ => (Value::Null, Value::Null),
     };
-    let needs: Vec<_> = needs(run).into_iter().map(|n| json!(n)).collect();
     Ok(json!({
         "run_id": run.id,
         "flow": run.started.as_ref().map(|started| &started.flow.name),
@@ -75,7 +78,12 @@ pub(crate) fn value(data: &Data, blobs: &Arc<dyn Blobs>) -> Result<Value, Proble
 }
 
 /// Prints how a run ended, or what it needs.
-pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Result<(), Problem> {
+pub(crate) fn print(
+    context: &Context,
+    run: &Run,
+    needs: &[Need],
+    blobs: &Arc<dyn Blobs>,
+) -> Result<(), Problem> {
     let out = &context.out;
     let took = Span(run.at.since(run.began_at()));
     let id = run.id;
@@ -105,7 +113,7 @@ pub(crate) fn print(context: &Context, run: &Run, blobs: &Arc<dyn Blobs>) -> Res
             out.line(format_args!("{head} {id} after {took}"));
             undone(context, run);
         }
-        _ => waiting(context, run),
+        _ => waiting(context, run, needs),
     }
     Ok(())
 }
@@ -124,9 +132,8 @@ fn undone(context: &Context, run: &Run) {
     }
 }
 
-fn waiting(context: &Context, run: &Run) {
+fn waiting(context: &Context, run: &Run, needs: &[Need]) {
     let out = &context.out;
-    let needs = needs(run);
     let head = match run.paused {
         Some(_) => "paused",
         None if needs.is_empty() => "open",
@@ -137,7 +144,7 @@ fn waiting(context: &Context, run: &Run) {
     for need in needs {
         out.line(format_args!("  {}", need.what));
         out.line(format_args!("  {} {}", out.paint(Tone::Strong, "next:"), need.command));
-        for other in need.others {
+        for other in &need.others {
             out.line(format_args!("  {} {other}", out.paint(Tone::Faint, "or:  ")));
         }
     }

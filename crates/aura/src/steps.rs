@@ -251,6 +251,7 @@ impl Step {
                 self.attempts = attempt.unwrap_or(self.attempts + 1);
             }
             EventBody::ToolCompleted(data) => self.output = Some(data.output.clone()),
+            EventBody::ChildCompleted(data) => self.output = Some(data.output.clone()),
             EventBody::ToolFailed(data) => self.error = Some(data.error.clone()),
             EventBody::EffectUnknown(data) => {
                 self.status = if data.parked { "in doubt" } else { "running" };

@@ -236,6 +236,12 @@ pub struct RunRow {
     /// Where it left another run. What stands here with the first commit of a run counts; the events up to there are
     /// those of the parent, and its own follow.
     pub forked: Option<ForkPoint>,
+    /// The run that started it.
+    pub parent: Option<RunId>,
+    /// The run at the top of its tree, if it is not that itself.
+    pub root: Option<RunId>,
+    /// The run that goes on in its place.
+    pub next: Option<RunId>,
 }
 
 /// The state of a run after one of its commits, in bytes that only the engine understands. Never the truth: what is
@@ -259,6 +265,12 @@ pub struct RunQuery {
     pub statuses: Vec<RunStatus>,
     /// Only runs of this flow.
     pub flow: Option<String>,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
+    /// Only runs below this one, at the top of its tree.
+    pub root: Option<RunId>,
+    /// Only runs at the top of their tree.
+    pub top: bool,
     /// Only runs with all of these labels.
     pub labels: BTreeMap<String, String>,
     /// At most this many; 0 means 1,000.

@@ -15,7 +15,7 @@ use aura_core::{Data, Hash, Millis, RunId, canonical};
 use aura_engine::{
     Catalog, Engine, Message, Options, Ports, Reply, StartRun, Submission, Submitted, compile,
 };
-use aura_graph::Flow;
+use aura_graph::definition::Flows;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -40,7 +40,7 @@ impl Secrets for NoSecrets {
 
 /// A flow that can be started many times.
 pub(crate) struct Prepared {
-    flow: Arc<Flow>,
+    flows: Flows,
     bundle: Bytes,
     address: aura_core::data::BlobRef,
 }
@@ -77,22 +77,23 @@ impl Bench {
         let noop = self.catalog.definitions().find(|def| def.name == "bench.noop");
         let noop = noop.expect("bench.noop");
         let tools: BTreeMap<String, ToolDef> = [(noop.name.clone(), noop.clone())].into();
-        let bundle = Bundle { source: source.to_owned(), tools };
-        let flow = Arc::new(compile(&bundle).expect("the flow loads"));
+        let bundle = Bundle { source: source.to_owned(), files: BTreeMap::new(), tools };
+        let flows = compile(&bundle).expect("the flow loads");
         let bytes = Bytes::from(canonical::to_vec(&json!(bundle)));
-        Prepared { flow, address: blob_address(self.salt, &bytes), bundle: bytes }
+        Prepared { flows, address: blob_address(self.salt, &bytes), bundle: bytes }
     }
 
     /// Starts a run, which this process performs; `accepted` is told when its start is durable.
     pub(crate) fn start(&self, prepared: &Prepared, accepted: Reply) -> RunId {
         let run = RunId(Uuid::now_v7());
-        let flow = &prepared.flow;
+        let flow = &prepared.flows.main;
         let started = RunStarted {
             flow: FlowPin {
                 name: flow.name.clone(),
                 version: None,
                 hash: flow.hash,
                 bundle: prepared.address,
+                file: None,
             },
             input: Data::from(json!({})),
             wide_numbers: Vec::new(),
@@ -103,6 +104,9 @@ impl Bench {
             flags: aura_graph::flags::CURRENT.to_vec(),
             permissions: Permissions::default(),
             vars: BTreeMap::new(),
+            parent: None,
+            continues: None,
+            signals: Vec::new(),
             actor: "bench".to_owned(),
             state: Hash::ZERO,
             deadline: None,
@@ -111,7 +115,7 @@ impl Bench {
         let start = StartRun {
             started,
             bundle: prepared.bundle.clone(),
-            flow: Arc::clone(flow),
+            flows: prepared.flows.clone(),
             perform: true,
         };
         let input = Submitted::Start(Box::new(start));

@@ -6,3 +6,4 @@ mod heartbeat;
 mod shard;
 mod simulation;
 mod snapshots;
+mod trees;

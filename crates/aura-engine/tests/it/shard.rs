@@ -12,8 +12,8 @@ use aura_core::task::{Task, TaskResult};
 use aura_core::time::Millis;
 use aura_core::{Data, RunId, StepPath, canonical, limits};
 use aura_engine::{
-    Committer, Fetcher, Message, Performer, Shard, ShardPorts, Snapshots, Submission, Submitted,
-    Unit, Wanted, open_history,
+    Committer, Fetcher, Message, Performer, Shard, ShardPorts, Snapshots, StartRun, Submission,
+    Submitted, Unit, Wanted, open_history,
 };
 use aura_graph::Run;
 use aura_testkit::model_store::ModelStore;
@@ -65,19 +65,19 @@ impl Fetcher for Handed {
     fn fetch(&mut self, _blobs: Vec<BlobRef>) {}
 }
 
-struct Bench {
-    shard: Shard,
+pub(crate) struct Bench {
+    pub(crate) shard: Shard,
     handed: Handed,
-    store: Arc<ModelStore>,
-    now: Millis,
+    pub(crate) store: Arc<ModelStore>,
+    pub(crate) now: Millis,
 }
 
 impl Bench {
-    fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self::over(Arc::new(ModelStore::new()), slots)
     }
 
-    fn over(store: Arc<ModelStore>, slots: usize) -> Self {
+    pub(crate) fn over(store: Arc<ModelStore>, slots: usize) -> Self {
         let handed = Handed::default();
         let shard = Shard::new(ShardPorts {
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     /// Goes on as a driver would: only while the shard says that there is something to do.
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         loop {
             let progress = self.shard.step(self.now);
             let (units, released) = {
@@ -113,13 +113,17 @@ impl Bench {
         }
     }
 
-    fn start(&mut self, number: u64, source: &str) -> RunId {
+    pub(crate) fn start(&mut self, number: u64, source: &str) -> RunId {
         let run = RunId(Uuid::from_u128(u128::from(number)));
         let salt = self.store.info().unwrap().salt;
         let start = start_of(number, source, json!({}), salt);
+        self.start_this(run, start);
+        run
+    }
+
+    pub(crate) fn start_this(&mut self, run: RunId, start: StartRun) {
         self.submit(run, Submitted::Start(Box::new(start)));
         self.rest();
-        run
     }
 
     fn submit(&mut self, run: RunId, input: Submitted) {
@@ -127,12 +131,12 @@ impl Bench {
         self.shard.deliver(Message::Submit(Submission { run, input, reply }));
     }
 
-    fn tasks(&self) -> Vec<(RunId, String)> {
+    pub(crate) fn tasks(&self) -> Vec<(RunId, String)> {
         let inner = self.handed.0.lock().unwrap();
         inner.tasks.iter().map(|task| (task.run, task.step.to_string())).collect()
     }
 
-    fn tell(&mut self, of: RunId, result: TaskResult) {
+    pub(crate) fn tell(&mut self, of: RunId, result: TaskResult) {
         let task = {
             let mut inner = self.handed.0.lock().unwrap();
             let place = inner.tasks.iter().position(|task| task.run == of).unwrap();
@@ -144,12 +148,12 @@ impl Bench {
         self.rest();
     }
 
-    fn run(&self, run: RunId) -> Run {
+    pub(crate) fn run(&self, run: RunId) -> Run {
         open_history(&*self.store, run).unwrap().unwrap().run
     }
 }
 
-fn done(output: Value) -> TaskResult {
+pub(crate) fn done(output: Value) -> TaskResult {
     TaskResult::Succeeded { output: Data::from(output), artifacts: Vec::new(), truncated: false }
 }
 

@@ -158,11 +158,12 @@ fn start(store: &ModelStore, source: String) -> StartRun {
     let catalog = Catalog::new(aura_tools::builtin(aura_tools::Options::default()));
     let noop = catalog.definitions().find(|tool| tool.name == "bench.noop").unwrap();
     let tools = [(noop.name.clone(), noop.clone())].into();
-    let bundle = aura_core::input::Bundle { source, tools };
-    start.flow = Arc::new(compile(&bundle).unwrap());
+    let bundle =
+        aura_core::input::Bundle { source, files: std::collections::BTreeMap::new(), tools };
+    start.flows = compile(&bundle).unwrap();
     start.bundle = Bytes::from(canonical::to_vec(&json!(bundle)));
     start.started.flow.bundle = aura_core::data::blob_address(salt, &start.bundle);
-    start.started.flow.hash = start.flow.hash;
+    start.started.flow.hash = start.flows.main.hash;
     start.started.input = Data::from(json!({ "what": "the input" }));
     start
 }

@@ -84,6 +84,9 @@ impl Work<'_, '_> {
                     Reach::Ready => self.begin(body, &def, place)?,
                 }
                 moved = true;
+                if self.run.closed() {
+                    return Ok(());
+                }
                 if self.stops(body) {
                     return self.unwind(body);
                 }
@@ -290,7 +293,7 @@ impl Work<'_, '_> {
         self.complete_run(output)
     }
 
-    fn complete_run(&mut self, output: Data) -> Step {
+    pub(super) fn complete_run(&mut self, output: Data) -> Step {
         self.emit_run(EventBody::RunCompleted(RunCompleted { output, state: Hash::ZERO }))
     }
 

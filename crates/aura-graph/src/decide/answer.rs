@@ -77,7 +77,9 @@ impl Work<'_, '_> {
                 _,
             ) if self.run.closed() => {
                 let what = format!("the run has ended: {}", self.run.status().as_str());
-                let next = format!("aura show {}", self.run.id);
+                // Who speaks to a run that goes on anew means the one that goes on.
+                let continued = self.run.continued.as_ref().map(|continued| continued.next);
+                let next = format!("aura show {}", continued.unwrap_or(self.run.id));
                 return Err(Problem::new(Code::RunClosed, what).next(next).into());
             }
             _ if self.run.closed() => return Err(Stop::Nothing),
@@ -143,6 +145,7 @@ impl Work<'_, '_> {
                 self.journal(step, *number, asked, *call)
             }
             Input::Unknown { steps, doubt } => self.unknown(steps, *doubt),
+            Input::Child { step, run, end } => self.child_ended(step, *run, end),
             Input::Granted { steps } => self.granted(steps),
             Input::Continue => {
                 self.everywhere();
@@ -156,6 +159,14 @@ impl Work<'_, '_> {
         let mut start = start.clone();
         labels_fit(&start.labels, start.key.iter().chain([&start.actor]))?;
         start.input = self.take_in(&start.input)?;
+        for signal in &mut start.signals {
+            if let Data::Json(value) = &signal.payload {
+                let kept =
+                    self.keep_within(serde_json::Value::clone(value), limits::SIGNAL_INLINE_BYTES);
+                signal.payload = kept.map_err(|e| Stop::from(Problem::new(e.code, e.message)))?;
+            }
+        }
+        let started_by_run = start.parent.is_some() || start.continues.is_some();
         start.state = state::beginning(start.salt, &start.input);
         // Initial variables may refer to the input, so they are rendered against a run that has it.
         self.run.started = Some(std::sync::Arc::new(start.clone()));
@@ -188,6 +199,9 @@ impl Work<'_, '_> {
         if let Some(failure) = broken {
             return self.end_badly(Some((failure, None)));
         }
+        // A run that another one starts goes on in a turn of its own, so that runs which start each other without
+        // end are decided one by one.
+        self.full = started_by_run;
         self.later(Job::Body(root));
         Ok(())
     }

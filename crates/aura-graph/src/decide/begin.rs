@@ -128,6 +128,8 @@ impl Work<'_, '_> {
                 }
             }
             Kind::Approval(approval) => self.ask(step, list, (node, approval), context),
+            Kind::Child(child) => self.start_child(step, node, child, context),
+            Kind::Continue(input) => self.go_on_anew(step, node, input.as_ref(), context),
         }
     }
 

@@ -114,6 +114,7 @@ impl Work<'_, '_> {
         start.seed = forked.seed;
         start.labels.clone_from(&forked.labels);
         start.key = None;
+        start.parent = None;
         // Computed anew from the flow: the parent's has run meanwhile.
         start.deadline = None;
         start.budget = None;

@@ -8,9 +8,11 @@ mod answer;
 mod approvals;
 mod begin;
 mod budget;
+mod children;
 mod code;
 mod compensate;
 mod fork;
+mod messages;
 mod probe;
 mod settle;
 mod stop;
@@ -26,6 +28,7 @@ use aura_core::error::Problem;
 use aura_core::event::{Event, Settlement};
 use aura_core::fork::{EffectReused, Origin, Withheld};
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
 use aura_core::task::TaskSpec;
@@ -37,6 +40,7 @@ use crate::definition::Flow;
 use crate::expr::BlobLookup;
 use crate::state::Run;
 
+pub use messages::{child_started, end_message, next_started};
 pub use view::View;
 
 /// Whether an effect may start in this turn.
@@ -137,6 +141,9 @@ pub struct Turn {
     pub open: Vec<StepPath>,
     /// Values that became blobs of the store's table.
     pub blobs: Vec<NewBlob>,
+    /// Inputs of other runs that follow from the facts, in order. A start is the first input of a run that is not
+    /// there yet; it belongs into the same group as this turn's commit. The others may come later, or twice.
+    pub messages: Vec<(RunId, Input)>,
 }
 
 /// A value that became a blob.

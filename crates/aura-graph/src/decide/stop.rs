@@ -7,7 +7,7 @@ use aura_core::hash::Hash;
 use aura_core::path::StepPath;
 
 use super::turn::{Job, Step, Work};
-use crate::state::{Trouble, tasks_below};
+use crate::state::{Trouble, keys_below, tasks_below};
 
 impl Work<'_, '_> {
     /// Whether nothing new may start at this place, because something around it stops.
@@ -36,7 +36,11 @@ impl Work<'_, '_> {
 
     /// Ends what stops around `path`, if nothing binds it any more.
     pub(super) fn unwind(&mut self, path: &StepPath) -> Step {
+        if self.cancelling() {
+            self.stop_children(&StepPath::root(), "its parent is being cancelled")?;
+        }
         if let Some((place, trouble)) = self.stopper(path) {
+            self.stop_children(&place, &format!("its parent stops: {}", trouble.error.code))?;
             if self.bound(&place) {
                 return Ok(());
             }
@@ -61,6 +65,7 @@ impl Work<'_, '_> {
     /// Whether something at `place` or below must be awaited.
     fn bound(&self, place: &StepPath) -> bool {
         tasks_below(&self.run, place).any(|(_, task)| task.binding())
+            || !keys_below(&self.run.children, place).is_empty()
     }
 
     pub(super) fn fail_body(&mut self, body: &StepPath, error: Failure) -> Step {

@@ -16,7 +16,7 @@ use aura_core::time::Millis;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Decision, NewBlob, Turn, View, World};
+use super::{Decision, NewBlob, Turn, View, World, messages};
 use crate::definition::{Body, Flow, Node};
 use crate::expr::{BlobLookup, Context, EvalError};
 use crate::state::{self, Run, fold};
@@ -118,6 +118,7 @@ impl<'a, 'w> Work<'a, 'w> {
         };
         let more = self.full;
         self.run.more = more;
+        let messages = messages::of(&self.run, &self.events);
         Decision::Turn(Box::new(Turn {
             events: self.events,
             cause,
@@ -125,6 +126,7 @@ impl<'a, 'w> Work<'a, 'w> {
             run: self.run,
             open: self.open,
             blobs: self.blobs,
+            messages,
         }))
     }
 
@@ -177,9 +179,14 @@ impl<'a, 'w> Work<'a, 'w> {
             let message = format!("a value is nested deeper than {}", limits::VALUE_NESTING);
             return Err(Failure::certain(Code::LimitExceeded, message));
         }
+        self.keep_within(value, limits::INLINE_BYTES)
+    }
+
+    /// The same, with another bound on what stays in place.
+    pub(super) fn keep_within(&mut self, value: Value, inline: usize) -> Result<Data, Failure> {
         let text = canonical::to_vec(&value);
         self.kept += text.len();
-        if text.len() <= limits::INLINE_BYTES {
+        if text.len() <= inline {
             return Ok(Data::from(value));
         }
         if text.len() > limits::BLOB_TABLE_BYTES {

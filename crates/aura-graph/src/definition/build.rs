@@ -10,8 +10,8 @@ use aura_core::tool::ToolDef;
 use super::draft;
 use super::edges::Graph;
 use super::model::{
-    Approval, Body, Branch, CALL, Case, Check, Cost, Flow, Function, Kind, Loop, LoopMode, Map,
-    Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Child, Cost, Flow, Function, Kind, Loop, LoopMode,
+    Map, Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Wait,
 };
 use crate::expr::Template;
 
@@ -34,6 +34,8 @@ pub(super) fn flow(draft: draft::Flow<'_>, source: &str, tools: &dyn Tools) -> F
         budget: draft.budget,
         definitions: defs.iter().map(|(name, def)| (name.clone(), def.hash())).collect(),
         tools: defs,
+        file: None,
+        children: BTreeMap::new(),
     }
 }
 
@@ -194,6 +196,12 @@ fn kind(
             }
             Kind::Verify(verification(verify))
         }
+        draft::Kind::Child(child) => Kind::Child(Child {
+            file: child.file,
+            input: child.input.map(|input| input.value),
+            detached: child.detached,
+        }),
+        draft::Kind::Continue(input) => Kind::Continue(input.map(|input| input.value)),
     }
 }
 

@@ -123,6 +123,15 @@ pub(super) enum Kind<'t> {
     Wait { signal: Placed<'t, String>, timeout_ms: Option<u64> },
     Approval(Approval<'t>),
     Verify(Verify<'t>),
+    Child(Child<'t>),
+    Continue(Option<Placed<'t, Template>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Child<'t> {
+    pub(super) file: String,
+    pub(super) input: Option<Placed<'t, Template>>,
+    pub(super) detached: bool,
 }
 
 #[derive(Debug)]
@@ -220,6 +229,8 @@ impl<'t> Kind<'t> {
             Self::Wait { .. } => "wait",
             Self::Approval(_) => "approval",
             Self::Verify(_) => "verify",
+            Self::Child(_) => "flow",
+            Self::Continue(_) => "continue",
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Flow {
 }
 
 /// A node: one step of a flow. It has an `id` and exactly one kind: `tool`, `code`, `set`, `switch`, `parallel`, `map`,
-/// `loop`, `sleep`, `wait`, `approval` or `verify`.
+/// `loop`, `sleep`, `wait`, `approval`, `verify`, `flow` or `continue`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, extend("oneOf" = one_kind(), "dependentSchemas" = of_kinds()))]
 pub(super) struct Node {
@@ -114,12 +114,16 @@ pub(super) struct Node {
     approval: Option<Approval>,
     /// Checks a value against a JSON Schema and weighted checks.
     verify: Option<Verify>,
+    /// Runs another flow as a child run; its output is that of the child.
+    flow: Option<Child>,
+    /// Ends this run and starts the same flow anew in its place: an endless flow keeps a small history.
+    r#continue: Option<Continue>,
 }
 
 /// The kinds of node, as in [`Node`].
 pub(super) const KINDS: &[&str] = &[
     "tool", "code", "set", "switch", "parallel", "map", "loop", "sleep", "wait", "approval",
-    "verify",
+    "verify", "flow", "continue",
 ];
 
 fn one_kind() -> Value {
@@ -561,4 +565,25 @@ pub(super) struct Check {
     /// Its weight, above 0; 1 unless said otherwise.
     #[schemars(range(min = 0.0))]
     weight: Option<f64>,
+}
+
+/// A child run of another flow, or of the same.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Child {
+    /// The flow's file, by its path from the folder of this one.
+    #[schemars(length(min = 1, max = 128))]
+    file: String,
+    /// The input of the child, any value with expressions; `{}` unless said otherwise.
+    input: Option<Value>,
+    /// Whether the child goes on by itself: the node completes at once with `{run}`, and nothing cancels the child.
+    detached: Option<bool>,
+}
+
+/// The end of this run and the start of the next.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Continue {
+    /// The input of the next run, any value with expressions; `{}` unless said otherwise.
+    input: Option<Value>,
 }

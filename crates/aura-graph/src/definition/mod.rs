@@ -5,6 +5,7 @@
 
 mod approvals;
 mod build;
+mod bundle;
 mod calls;
 mod depth;
 mod diagnostic;
@@ -28,10 +29,12 @@ mod suggest;
 mod tree;
 mod yaml;
 
+pub(crate) use bundle::fits;
+pub use bundle::{BundleError, Flows, place};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use load::load;
 pub use model::{
-    Approval, Body, Branch, CALL, Case, Check, Cost, Edge, Flow, Function, Kind, Loop, LoopMode,
-    Map, Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Via, Wait,
+    Approval, Body, Branch, CALL, Case, Check, Child, Cost, Edge, Flow, Function, Heading, Kind,
+    Loop, LoopMode, Map, Node, NodeCost, OnError, Probe, Route, Sleep, Tools, Verify, Via, Wait,
 };
 pub use schema::schema;

@@ -63,6 +63,26 @@ pub struct Flow {
     pub tools: BTreeMap<String, ToolDef>,
     /// Hashes of those definitions.
     pub definitions: BTreeMap<String, Hash>,
+    /// The path of its file within its bundle; absent for the bundle's own flow.
+    pub file: Option<String>,
+    /// The flows that its nodes start as child runs, by their file as the nodes write it. Empty until the flow is
+    /// loaded together with them ([`super::Flows`]).
+    pub children: BTreeMap<String, Heading>,
+}
+
+/// What a flow needs to know of another to start it.
+#[derive(Debug, Clone)]
+pub struct Heading {
+    /// The path of its file within the bundle.
+    pub file: String,
+    /// Its name.
+    pub name: String,
+    /// Its version, if it says one.
+    pub version: Option<String>,
+    /// SHA-256 of its text.
+    pub hash: Hash,
+    /// JSON Schema of its input.
+    pub input: Option<Value>,
 }
 
 impl Flow {
@@ -269,6 +289,10 @@ pub enum Kind {
     Approval(Approval),
     /// Checks a value.
     Verify(Verify),
+    /// Runs another flow as a child run.
+    Child(Child),
+    /// Ends the run, and starts the next in its place with this input; without one, `{}`.
+    Continue(Option<Template>),
 }
 
 impl Kind {
@@ -286,6 +310,8 @@ impl Kind {
             Self::Wait(_) => "wait",
             Self::Approval(_) => "approval",
             Self::Verify(_) => "verify",
+            Self::Child(_) => "flow",
+            Self::Continue(_) => "continue",
         }
     }
 
@@ -453,4 +479,15 @@ pub struct Check {
     pub that: Expr,
     /// Its weight, above 0.
     pub weight: f64,
+}
+
+/// `flow`: a child run.
+#[derive(Debug)]
+pub struct Child {
+    /// The flow's file, as the node writes it.
+    pub file: String,
+    /// The input; without it, `{}`.
+    pub input: Option<Template>,
+    /// Whether the child goes on by itself.
+    pub detached: bool,
 }

@@ -40,6 +40,7 @@ pub(super) fn check(flow: &Flow<'_>, source: &str, tools: &dyn Tools, findings: 
         scope,
         findings,
         schemas: BTreeMap::new(),
+        many: 0,
     };
     for (_, template) in &flow.vars {
         checker.template(template);
@@ -93,6 +94,8 @@ pub(super) struct Checker<'c, 't> {
     pub(super) findings: &'c mut Findings,
     /// Compiled schemas by their address, which is stable while a flow is checked, and whether they are whole.
     pub(super) schemas: BTreeMap<(usize, bool), Option<aura_core::schema::Schema>>,
+    /// Nodes around the place that have several bodies, or one of which there may be several.
+    many: usize,
 }
 
 impl<'c, 't> Checker<'c, 't> {
@@ -144,15 +147,19 @@ impl<'c, 't> Checker<'c, 't> {
                 }
             }
             Some(Kind::Parallel(branches)) => {
+                self.many += 1;
                 for (_, body) in branches {
                     self.body(body);
                 }
+                self.many -= 1;
             }
             Some(Kind::Map(map)) => {
                 self.template(&map.items);
                 self.whole_type(&map.items, &["array"]);
                 self.scope.items.push(&map.name);
+                self.many += 1;
                 self.body(&map.body);
+                self.many -= 1;
                 self.scope.items.pop();
             }
             Some(Kind::Loop(again)) => self.again(again),
@@ -174,6 +181,19 @@ impl<'c, 't> Checker<'c, 't> {
                 }
                 self.scope.value = false;
             }
+            Some(Kind::Child(child)) => child.input.iter().for_each(|input| self.template(input)),
+            Some(Kind::Continue(input)) => self.go_on_anew(node, input.as_ref()),
+        }
+    }
+
+    fn go_on_anew(&mut self, node: &Node<'t>, input: Option<&Placed<'_, Template>>) {
+        if let Some(input) = input {
+            self.template(input);
+        }
+        if self.many > 0 {
+            self.findings
+                .add(&node.span, &node.path, "'continue' ends the run, so it can't stand here")
+                .suggest("put it into the flow's own list, or into a 'switch' there");
         }
     }
 
@@ -221,7 +241,9 @@ impl<'c, 't> Checker<'c, 't> {
         if let LoopMode::While(condition) = &again.mode {
             self.expr(condition);
         }
+        self.many += 1;
         self.body(&again.body);
+        self.many -= 1;
         if let LoopMode::Until(condition) = &again.mode {
             self.scope.levels.push(Level { body: &again.body, at: At::End });
             self.expr(condition);

@@ -21,7 +21,7 @@ use aura_core::time::Millis;
 
 use super::forked::{forked, reused, withheld};
 use super::tree::{Bodies, Done, Inside, Key, Node, Route, Status, Trouble};
-use super::{Asked, Phase, Run, Task, TaskPhase, probe_path};
+use super::{Asked, Child, Phase, Run, Task, TaskPhase, probe_path};
 use crate::val::Val;
 
 /// An event that does not fit the state before it: the history is damaged, or was written by another build.
@@ -83,6 +83,9 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
             }
             run.begin_budget(&StepPath::root(), &data.budget.unwrap_or_default());
             set_vars(run, &data.vars);
+            for signal in &data.signals {
+                run.signals.keep(signal);
+            }
             run.started = Some(Arc::new(RunStarted::clone(data)));
         }
         EventBody::RunCompleted(data) => {
@@ -94,13 +97,14 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
             end(run, Phase::Failed(data.error.clone(), data.step.clone()));
         }
         EventBody::RunCancelling(request) => run.phase = Phase::Cancelling(request.clone()),
+        EventBody::RunContinued(data) => run.continued = Some(Arc::new(data.clone())),
         EventBody::RunCancelled(_) => end(run, Phase::Cancelled),
         EventBody::SagaStarted(_) => run.saga = Some(Arc::default()),
         EventBody::RunPaused(request) => run.paused = Some(request.clone()),
         EventBody::RunResumed(_) => run.paused = None,
         EventBody::RunCompensating(data) => return run.begin_compensating(data),
         EventBody::SignalReceived(data) => {
-            run.signals.keep(&data.id, &data.name, data.payload.clone());
+            run.signals.keep(data);
         }
         _ => return None,
     }
@@ -169,6 +173,11 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         | EventBody::ArtifactCreated(_)
         | EventBody::PolicyViolation(_) => Some(()),
         EventBody::JournalRecorded(data) => journal(run, step, data),
+        EventBody::ChildCancelling(_)
+        | EventBody::ChildCompleted(_)
+        | EventBody::ChildFailed(_)
+        | EventBody::ChildCancelled(_)
+        | EventBody::ChildContinued(_) => on_child(run, step, &event.body),
         _ => on_task(run, step, event),
     }
 }
@@ -237,6 +246,25 @@ fn time_function(run: &mut Run, step: &StepPath) {
         let due = at.plus(spec.timeout_ms);
         run.timers.set(step.clone(), Purpose::Attempt, due);
     }
+}
+
+fn on_child(run: &mut Run, step: &StepPath, body: &EventBody) -> Option<()> {
+    match body {
+        EventBody::ChildCancelling(data) => {
+            Arc::make_mut(run.children.get_mut(step)?).cancelling = Some(data.reason.clone());
+        }
+        EventBody::ChildContinued(data) => {
+            let child = Arc::make_mut(run.children.get_mut(step)?);
+            child.run = data.next;
+            child.cancelling = None;
+        }
+        EventBody::ChildCompleted(data) => {
+            run.children.remove_mut(step).then_some(())?;
+            run.node_mut(step)?.outcome = Some(data.output.clone());
+        }
+        _ => run.children.remove_mut(step).then_some(())?,
+    }
+    Some(())
 }
 
 fn on_task(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
@@ -428,7 +456,17 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
             last: false,
             calls: super::Shared::default(),
         }),
-        Work::Task(_) | Work::Set | Work::Sleep | Work::Approval => Inside::Nothing,
+        Work::Child(spec) if !spec.detached => {
+            let child = Child { spec: Arc::clone(spec), run: spec.run, cancelling: None };
+            run.children.insert_mut(step.clone(), Arc::new(child));
+            Inside::Child
+        }
+        Work::Task(_)
+        | Work::Set
+        | Work::Sleep
+        | Work::Approval
+        | Work::Child(_)
+        | Work::Continue => Inside::Nothing,
     };
     reach(run, step, Status::Running)?.inside = inside;
     Some(())
@@ -638,7 +676,7 @@ fn fired(run: &mut Run, step: &StepPath, purpose: Purpose) -> Option<()> {
         }
         Purpose::Deadline => {
             let node = run.node_mut(step)?;
-            if node.bodies().is_some() {
+            if node.bodies().is_some() || matches!(node.inside, Inside::Child) {
                 let error = deadline_failure();
                 node.failing.get_or_insert(Trouble { error, step: step.clone() });
             }

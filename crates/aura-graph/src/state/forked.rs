@@ -43,8 +43,9 @@ pub(super) fn forked(run: &mut Run, data: &RunForked, before: Millis) -> Option<
         started.flow = data.flow.clone();
         started.seed = data.seed;
         started.labels.clone_from(&data.labels);
-        // The key names the parent.
+        // The key names the parent, and whoever waits for that does not wait for the fork.
         started.key = None;
+        started.parent = None;
         for change in &data.changes {
             let value = change.value.clone();
             match &change.of {

@@ -15,10 +15,13 @@ mod tree;
 
 use std::sync::Arc;
 
+use aura_core::child::{ChildEnd, ChildSpec, RunContinued};
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::Failure;
-use aura_core::event::{Answer, ApprovalRequested, Purpose, Request, RunStarted, Settlement};
+use aura_core::event::{
+    Answer, ApprovalRequested, Purpose, Request, RunStarted, Settlement, SignalReceived,
+};
 use aura_core::fork::Withheld;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
@@ -38,8 +41,8 @@ pub use hash::{after, beginning};
 pub use outline::outline;
 pub use saga::{Ending, Planned, Saga};
 pub use snapshot::{NotASnapshot, SNAPSHOT_VERSION, from_snapshot, to_snapshot, visible};
-pub(crate) use tree::tasks_below;
 pub use tree::{Bodies, Done, Inside, Key, Node, Route, Scope, Status, Trouble};
+pub(crate) use tree::{keys_below, tasks_below};
 
 /// A sorted map that shares its parts between clones.
 pub type Shared<K, V> = rpds::RedBlackTreeMapSync<K, V>;
@@ -73,6 +76,11 @@ pub struct Run {
     /// Approvals that are asked for.
     #[serde(with = "maps")]
     pub approvals: Shared<StepPath, Arc<Asked>>,
+    /// Child runs that it waits for, by their step.
+    #[serde(with = "maps")]
+    pub children: Shared<StepPath, Arc<Child>>,
+    /// The run that goes on in its place, with what that starts with.
+    pub continued: Option<Arc<RunContinued>>,
     /// Signals that came before their wait.
     pub signals: Signals,
     /// What it may use up, and what it used.
@@ -227,6 +235,17 @@ pub fn probe_path(step: &StepPath, number: u32) -> StepPath {
     step.body(format_args!("probe{number}"))
 }
 
+/// A child run that its parent waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// What it started with.
+    pub spec: Arc<ChildSpec>,
+    /// The run that is awaited: the first one, or the one that goes on in its place.
+    pub run: RunId,
+    /// Why it was asked to stop, if it was.
+    pub cancelling: Option<String>,
+}
+
 /// What is due later, found by step and by time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Millis, StepPath, Purpose)>", into = "Vec<(Millis, StepPath, Purpose)>")]
@@ -289,7 +308,7 @@ impl From<Vec<(Millis, StepPath, Purpose)>> for Timers {
 pub struct Signals {
     /// By name and order of arrival.
     #[serde(with = "maps")]
-    pub kept: Shared<(String, u64), Data>,
+    pub kept: Shared<(String, u64), Arc<SignalReceived>>,
     #[serde(with = "maps")]
     ids: Shared<String, u64>,
     #[serde(with = "maps")]
@@ -307,13 +326,21 @@ impl Signals {
     pub fn first(&self, name: &str) -> Option<(u64, &Data)> {
         let from = (name.to_owned(), 0);
         let to = (name.to_owned(), u64::MAX);
-        self.kept.range(from..=to).next().map(|((_, at), payload)| (*at, payload))
+        self.kept.range(from..=to).next().map(|((_, at), signal)| (*at, &signal.payload))
     }
 
-    pub(crate) fn keep(&mut self, id: &str, name: &str, payload: Data) {
-        self.kept.insert_mut((name.to_owned(), self.next), payload);
-        self.ids.insert_mut(id.to_owned(), self.next);
-        self.order.insert_mut(self.next, id.to_owned());
+    /// Those that were kept, in order of arrival.
+    pub fn in_order(&self) -> Vec<Arc<SignalReceived>> {
+        let mut kept: Vec<_> = self.kept.iter().map(|((_, at), signal)| (*at, signal)).collect();
+        kept.sort_by_key(|(at, _)| *at);
+        kept.into_iter().map(|(_, signal)| Arc::clone(signal)).collect()
+    }
+
+    pub(crate) fn keep(&mut self, signal: &SignalReceived) {
+        let SignalReceived { id, name, .. } = signal;
+        self.kept.insert_mut((name.clone(), self.next), Arc::new(signal.clone()));
+        self.ids.insert_mut(id.clone(), self.next);
+        self.order.insert_mut(self.next, id.clone());
         self.next += 1;
         if self.order.size() > aura_core::limits::SIGNAL_IDS
             && let Some((oldest, id)) = self.order.first().map(|(at, id)| (*at, id.clone()))
@@ -382,6 +409,8 @@ impl Run {
             timers: Timers::default(),
             waits: Shared::default(),
             approvals: Shared::default(),
+            children: Shared::default(),
+            continued: None,
             signals: Signals::default(),
             budgets: Budgets::default(),
             saga: None,
@@ -431,7 +460,7 @@ impl Run {
             || self.in_doubt().next().is_some()
     }
 
-    /// Whether nothing can happen until a timer, a signal or a person.
+    /// Whether nothing can happen in this run until a timer, a signal, a person or a child.
     pub fn idle(&self) -> bool {
         use TaskPhase::{Backoff, Held, InDoubt, Probing};
         if self.paused.is_some() {
@@ -473,7 +502,9 @@ impl Run {
             _ if self.paused.is_some() => RunStatus::Paused,
             Phase::Cancelling(_) => RunStatus::Cancelling,
             Phase::Compensating(_) => RunStatus::Compensating,
-            Phase::New | Phase::Running if !self.idle() => RunStatus::Running,
+            Phase::New | Phase::Running if !self.idle() || !self.children.is_empty() => {
+                RunStatus::Running
+            }
             Phase::New | Phase::Running if self.in_doubt().next().is_some() => RunStatus::InDoubt,
             Phase::New | Phase::Running => RunStatus::Waiting,
         }
@@ -536,12 +567,32 @@ impl Run {
             in_doubt: u32::try_from(self.in_doubt().count()).unwrap_or(u32::MAX),
             error: self.failure().map(|(error, _)| error.code),
             forked: self.fork.as_ref().map(|fork| fork.point),
+            parent: started.parent.as_ref().map(|parent| parent.run),
+            root: Some(self.root_run()).filter(|root| *root != self.id),
+            next: self.continued.as_ref().map(|continued| continued.next),
         })
     }
 
     /// When this run began by itself: a fork, when it left its parent.
     pub fn began_at(&self) -> Millis {
         self.fork.as_ref().map_or_else(|| self.started_at(), |fork| fork.at)
+    }
+
+    /// The run at the top of its tree: itself, unless a parent waits for it.
+    pub fn root_run(&self) -> RunId {
+        let parent = self.started.as_ref().and_then(|started| started.parent.as_ref());
+        parent.filter(|parent| !parent.detached).map_or(self.id, |parent| parent.root)
+    }
+
+    /// How it ended, as a parent is told; `None` while it goes on.
+    pub fn end(&self) -> Option<ChildEnd> {
+        match (&self.phase, &self.continued) {
+            (Phase::Completed(_), Some(continued)) => Some(ChildEnd::Continued(continued.next)),
+            (Phase::Completed(output), None) => Some(ChildEnd::Completed(output.clone())),
+            (Phase::Failed(error, _), _) => Some(ChildEnd::Failed(error.clone())),
+            (Phase::Cancelled, _) => Some(ChildEnd::Cancelled),
+            _ => None,
+        }
     }
 
     /// When the run started; a fork, when its parent did.

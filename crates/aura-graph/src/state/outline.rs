@@ -77,8 +77,13 @@ fn open(run: &Run) -> Value {
         .signals
         .kept
         .iter()
-        .map(|((name, number), payload)| (format!("{name} {number}"), plain(payload)));
+        .map(|((name, number), signal)| (format!("{name} {number}"), plain(&signal.payload)));
+    let children = run.children.iter().map(|(step, child)| {
+        let entry = json!({ "flow": child.spec.flow.name, "stops": child.cancelling.is_some() });
+        (step.as_str().to_owned(), entry)
+    });
     json!({
+        "children": children.collect::<Map<_, _>>(),
         "tasks": tasks.collect::<Map<_, _>>(),
         "approvals": approvals.collect::<Map<_, _>>(),
         "timers": timers.collect::<Map<_, _>>(),

@@ -114,6 +114,8 @@ pub enum Route {
 pub enum Inside {
     /// Nothing.
     Nothing,
+    /// It waits for a child run.
+    Child,
     /// It waits for this signal.
     Wait(String),
     /// Bodies.
@@ -297,6 +299,9 @@ impl Run {
         for step in keys_below(&self.waits, path) {
             self.waits.remove_mut(&step);
         }
+        for step in keys_below(&self.children, path) {
+            self.children.remove_mut(&step);
+        }
         for step in keys_below(&self.approvals, path) {
             self.approvals.remove_mut(&step);
         }
@@ -378,7 +383,7 @@ pub(super) mod flat {
 }
 
 /// Keys at `path` or below it; they lie together, because a path is a prefix of what lies below it.
-pub(super) fn keys_below<V>(map: &Shared<StepPath, V>, path: &StepPath) -> Vec<StepPath> {
+pub(crate) fn keys_below<V>(map: &Shared<StepPath, V>, path: &StepPath) -> Vec<StepPath> {
     map.range(path.clone()..)
         .map(|(step, _)| step)
         .take_while(|step| step.as_str().starts_with(path.as_str()))

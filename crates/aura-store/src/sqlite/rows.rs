@@ -40,6 +40,7 @@ pub(super) fn same_head(old: &RunRow, new: &RunRow) -> bool {
         && old.flow_hash == new.flow_hash
         && old.flow == new.flow
         && old.labels == new.labels
+        && (old.parent, old.root, old.next) == (new.parent, new.root, new.next)
 }
 
 fn mark_columns(mark: Mark) -> (i64, Option<i64>) {
@@ -72,8 +73,8 @@ pub(super) fn update_often(conn: &Connection, number: i64, row: &RunRow) -> rusq
 pub(super) fn insert(conn: &Connection, row: &RunRow) -> rusqlite::Result<i64> {
     let (mark, wake_at) = mark_columns(row.mark);
     let sql = "INSERT INTO runs (run, flow, flow_hash, status, labels, started, mark, wake_at,
-                   updated, events, in_doubt, error)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                   updated, events, in_doubt, error, parent_run, root, next)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     conn.prepare_cached(sql)?.execute((
         &row.run.0.as_bytes()[..],
         &row.flow,
@@ -87,6 +88,9 @@ pub(super) fn insert(conn: &Connection, row: &RunRow) -> rusqlite::Result<i64> {
         row.events.cast_signed(),
         row.in_doubt,
         row.error.map(Code::as_str),
+        id(row.parent),
+        id(row.root),
+        id(row.next),
     ))?;
     Ok(conn.last_insert_rowid())
 }
@@ -104,6 +108,10 @@ pub(super) fn set_parent(
     Ok(changed == 1)
 }
 
+fn id(run: Option<RunId>) -> Option<Vec<u8>> {
+    run.map(|run| run.0.as_bytes().to_vec())
+}
+
 fn labels_text(row: &RunRow) -> rusqlite::Result<String> {
     serde_json::to_string(&row.labels)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
@@ -112,7 +120,8 @@ fn labels_text(row: &RunRow) -> rusqlite::Result<String> {
 /// Writes every column.
 pub(super) fn update_all(conn: &Connection, number: i64, row: &RunRow) -> rusqlite::Result<()> {
     let labels = labels_text(row)?;
-    let sql = "UPDATE runs SET flow = ?2, flow_hash = ?3, status = ?4, labels = ?5, started = ?6
+    let sql = "UPDATE runs SET flow = ?2, flow_hash = ?3, status = ?4, labels = ?5, started = ?6,
+                   parent_run = ?7, root = ?8, next = ?9
                WHERE number = ?1";
     conn.prepare_cached(sql)?.execute((
         number,
@@ -121,6 +130,9 @@ pub(super) fn update_all(conn: &Connection, number: i64, row: &RunRow) -> rusqli
         row.status.as_str(),
         labels,
         row.started.0,
+        id(row.parent),
+        id(row.root),
+        id(row.next),
     ))?;
     update_often(conn, number, row)
 }
@@ -171,6 +183,15 @@ impl Filter {
             let flow = filter.param(Value::Text(flow.clone()));
             filter.and(&format!("flow = {flow}"));
         }
+        for (column, run) in [("parent_run", query.parent), ("root", query.root)] {
+            if let Some(run) = run {
+                let run = filter.param(Value::Blob(run.0.as_bytes().to_vec()));
+                filter.and(&format!("{column} = {run}"));
+            }
+        }
+        if query.top {
+            filter.and("root IS NULL");
+        }
         if !query.statuses.is_empty() {
             if !query.statuses.iter().any(|status| status.closed()) {
                 // The words of the index over open runs, which SQLite needs to see in order to use it.
@@ -210,7 +231,8 @@ impl Filter {
                  in_doubt, error, CASE WHEN mark = {CLOSED} THEN NULL ELSE
                      (SELECT header FROM commits WHERE commits.run = runs.number
                       ORDER BY seq DESC LIMIT 1) END,
-                 cut, (SELECT p.run FROM runs AS p WHERE p.number = runs.parent)
+                 cut, (SELECT p.run FROM runs AS p WHERE p.number = runs.parent),
+                 parent_run, root, next
              FROM runs WHERE {}{place} ORDER BY started DESC, run DESC LIMIT {PAGE}",
             self.sql
         );
@@ -273,6 +295,10 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
         parent: RunId(Uuid::from_bytes(parent)),
         seq: cut.cast_unsigned(),
     });
+    let related = |column| {
+        let id: Option<[u8; 16]> = row.get(column).map_err(damaged)?;
+        Ok::<_, StoreError>(id.map(|id| RunId(Uuid::from_bytes(id))))
+    };
     Ok(RunRow {
         run,
         flow: row.get(1).map_err(damaged)?,
@@ -286,5 +312,8 @@ fn decode(row: &Row<'_>) -> Result<RunRow, StoreError> {
         in_doubt: row.get(10).map_err(damaged)?,
         error: error.map_err(|_| wrong("error code"))?,
         forked,
+        parent: related(15)?,
+        root: related(16)?,
+        next: related(17)?,
     })
 }

@@ -83,6 +83,9 @@ impl Chain {
             in_doubt: 0,
             error: None,
             forked: self.forked,
+            parent: None,
+            root: None,
+            next: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aura_core::error::Code;
 use aura_core::hash::Hash;
+use aura_core::id::RunId;
 use aura_core::ports::{
     Appended, Group, Mark, Position, RunQuery, RunRow, RunStatus, Store, StoreError,
 };
@@ -62,8 +63,10 @@ fn row_plan() -> impl Strategy<Value = (usize, RunRow)> {
     let error = prop::option::of(prop::sample::select(Code::ALL.to_vec()));
     let times = (0..3_i64, any::<i64>());
     let counts = (0..1_000_u64, any::<u32>());
-    (0..RUNS, "[fg]", status, mark, labels, (times, counts, error)).prop_map(
-        |(run, flow, status, mark, labels, ((started, updated), (events, in_doubt), error))| {
+    let ends = (counts, error, prop::collection::vec(related(), 3));
+    (0..RUNS, "[fg]", status, mark, labels, (times, ends)).prop_map(
+        |(run, flow, status, mark, labels, ((started, updated), (counts, error, related)))| {
+            let (events, in_doubt) = counts;
             let row = RunRow {
                 run: Chain::new(run as u64).run,
                 flow_hash: Hash::of(flow.as_bytes()),
@@ -77,10 +80,18 @@ fn row_plan() -> impl Strategy<Value = (usize, RunRow)> {
                 in_doubt,
                 error,
                 forked: None,
+                parent: related[0],
+                root: related[1],
+                next: related[2],
             };
             (run, row)
         },
     )
+}
+
+/// Another run, or none.
+fn related() -> impl Strategy<Value = Option<RunId>> {
+    prop::option::of((0..RUNS).prop_map(|run| Chain::new(run as u64).run))
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -102,8 +113,16 @@ fn query() -> impl Strategy<Value = RunQuery> {
             .prop_map(|(run, length)| Chain::new(run as u64).run.to_string()[..length].to_owned()),
     );
     let labels = prop::collection::btree_map("[ab]", "\\PC{0,1}|x", 0..2);
-    (prefix, statuses, prop::option::of("[fgh]"), labels, 0..4_usize).prop_map(
-        |(id_prefix, statuses, flow, labels, limit)| RunQuery {
+    let tree = (
+        prop::option::weighted(0.2, related()),
+        prop::option::weighted(0.2, related()),
+        prop::bool::weighted(0.2),
+    );
+    (prefix, statuses, prop::option::of("[fgh]"), labels, 0..4_usize, tree).prop_map(
+        |(id_prefix, statuses, flow, labels, limit, (parent, root, top))| RunQuery {
+            top,
+            parent: parent.flatten(),
+            root: root.flatten(),
             id_prefix,
             statuses,
             flow,

@@ -55,6 +55,7 @@ macro_rules! store_conformance {
                 the_last_row_counts
                 runs_are_listed_newest_first
                 runs_are_found_by_status_flow_and_label
+                runs_are_found_by_their_tree
                 runs_are_found_by_the_start_of_their_id
                 sizes_are_checked
                 blobs_come_with_their_group

@@ -235,6 +235,8 @@ pub fn the_last_row_counts(place: &dyn Place) {
         assert_eq!(store.runs(&RunQuery::default()).expect("runs"), [row.clone()]);
     }
     (row.flow, row.started) = ("other".to_owned(), Millis(9));
+    let other = Some(Chain::new(77).run);
+    (row.parent, row.root, row.next) = (other, other, other);
     row.labels.clear();
     store.append(&rows(vec![row.clone()])).expect("append");
     assert_eq!(store.runs(&RunQuery::default()).expect("runs"), [row]);
@@ -251,6 +253,10 @@ fn numbered(number: u64) -> RunRow {
         ("number".to_owned(), number.to_string()),
     ]
     .into();
+    if number > 1_000 {
+        row.parent = Some(Chain::new(number / 100).run);
+        row.root = Some(Chain::new(number / 1_000).run).filter(|_| !number.is_multiple_of(10));
+    }
     row
 }
 
@@ -303,6 +309,27 @@ pub fn runs_are_found_by_status_flow_and_label(place: &dyn Place) {
     let both =
         RunQuery { labels: even, flow: Some("a".to_owned()), statuses: mixed.clone(), ..base() };
     check(both, &|row| is_even(row) && row.flow == "a" && mixed.contains(&row.status));
+}
+
+/// The children of a run, and all runs below one.
+pub fn runs_are_found_by_their_tree(place: &dyn Place) {
+    let store = place.open().store;
+    let all = fill(&*store, 2_100);
+    let check = |query: RunQuery, wanted: &dyn Fn(&RunRow) -> bool| {
+        let wanted: Vec<_> = all.iter().filter(|row| wanted(row)).cloned().collect();
+        assert_eq!(store.runs(&query).expect("runs"), wanted, "{query:?}");
+    };
+    let base = || RunQuery { limit: 10_000, ..RunQuery::default() };
+    let parent = Some(Chain::new(12).run);
+    check(RunQuery { parent, ..base() }, &|row| row.parent == parent);
+    let root = Some(Chain::new(1).run);
+    check(RunQuery { root, ..base() }, &|row| row.root == root);
+    check(RunQuery { top: true, ..base() }, &|row| row.root.is_none());
+    let failed = vec![RunStatus::Failed];
+    check(RunQuery { parent, root, statuses: failed, ..base() }, &|row| {
+        row.parent == parent && row.root == root && row.status == RunStatus::Failed
+    });
+    check(RunQuery { parent: Some(Chain::new(9_999).run), ..base() }, &|_| false);
 }
 
 /// Digits of any case, dashes or none; what is no start of an id finds nothing.

@@ -56,7 +56,15 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// A flow of the tools of a world.
     pub fn new(source: &str, input: Value) -> Self {
-        Self { bundle: Bundle { source: source.to_owned(), tools: tools() }, input, answers: None }
+        Self {
+            bundle: Bundle {
+                source: source.to_owned(),
+                files: std::collections::BTreeMap::new(),
+                tools: tools(),
+            },
+            input,
+            answers: None,
+        }
     }
 
     /// A flow of other tools: their definitions, and what each call gives, which must be the same for the same call.

@@ -42,7 +42,7 @@ use witness::Witness;
 pub use hardship::Hardship;
 pub use mishap::{Met, Mishap, Subject, each_step};
 pub use outside::{Outside, tools};
-pub use start::start_of;
+pub use start::{start_family, start_of};
 
 /// Operations after which a world that has not come to rest counts as hanging.
 const PATIENCE: usize = 200_000;

@@ -1,7 +1,6 @@
 //! Starting runs in a world.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use aura_core::data::blob_address;
 use aura_core::event::{FlowPin, RunStarted};
@@ -92,14 +91,7 @@ impl World {
             let reply = self.reply(run);
             let Some(starting) = self.starting.get_mut(&run) else { return };
             starting.asked = true;
-            let StartRun { started, bundle, flow, perform } = &starting.start;
-            let start = StartRun {
-                started: started.clone(),
-                bundle: bundle.clone(),
-                flow: Arc::clone(flow),
-                perform: *perform,
-            };
-            let input = Submitted::Start(Box::new(start));
+            let input = Submitted::Start(Box::new(starting.start.clone()));
             self.deliver(Message::Submit(Submission { run, input, reply }));
         }
     }
@@ -110,12 +102,27 @@ impl World {
 /// # Panics
 /// The flow does not load.
 pub fn start_of(name: u64, source: &str, input: Value, salt: Hash) -> StartRun {
-    start_with(name, &Bundle { source: source.to_owned(), tools: tools() }, input, salt)
+    start_family(name, (source, &BTreeMap::new()), input, salt)
+}
+
+/// The same, with the files of flows that it may start as child runs.
+///
+/// # Panics
+/// A flow does not load.
+pub fn start_family(
+    name: u64,
+    (source, files): (&str, &BTreeMap<String, String>),
+    input: Value,
+    salt: Hash,
+) -> StartRun {
+    let bundle = Bundle { source: source.to_owned(), files: files.clone(), tools: tools() };
+    start_with(name, &bundle, input, salt)
 }
 
 pub(super) fn start_with(name: u64, bundle: &Bundle, input: Value, salt: Hash) -> StartRun {
-    let flow = compile(bundle);
-    let flow = flow.unwrap_or_else(|problem| panic!("{}\n{}", problem.what, bundle.source));
+    let flows = compile(bundle);
+    let flows = flows.unwrap_or_else(|problem| panic!("{}\n{}", problem.what, bundle.source));
+    let flow = &flows.main;
     let bytes = Bytes::from(canonical::to_vec(&json!(bundle)));
     let started = RunStarted {
         flow: FlowPin {
@@ -123,6 +130,7 @@ pub(super) fn start_with(name: u64, bundle: &Bundle, input: Value, salt: Hash) -
             version: flow.version.clone(),
             hash: flow.hash,
             bundle: blob_address(salt, &bytes),
+            file: None,
         },
         input: Data::from(input),
         wide_numbers: Vec::new(),
@@ -133,10 +141,13 @@ pub(super) fn start_with(name: u64, bundle: &Bundle, input: Value, salt: Hash) -
         flags: aura_graph::flags::CURRENT.to_vec(),
         permissions: Permissions::default(),
         vars: BTreeMap::new(),
+        parent: None,
+        continues: None,
+        signals: Vec::new(),
         actor: "world".to_owned(),
         deadline: None,
         budget: None,
         state: Hash::ZERO,
     };
-    StartRun { started, bundle: bytes, flow: Arc::new(flow), perform: true }
+    StartRun { started, bundle: bytes, flows, perform: true }
 }

@@ -129,7 +129,8 @@ fn open(store: &Arc<dyn Store>, args: &Args) -> Result<Vec<Open>, Problem> {
     let rows = if let Some(prefix) = &args.run {
         vec![resolve::run(&**store, prefix)?]
     } else {
-        let mut query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters)? };
+        let mut query =
+            RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters, &**store)? };
         if query.statuses.is_empty() {
             let open = RunStatus::ALL.into_iter().filter(|status| !status.closed());
             query.statuses = open.collect();

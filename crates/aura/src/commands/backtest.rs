@@ -6,16 +6,14 @@ use std::path::PathBuf;
 use aura_core::error::{Code, Problem};
 use aura_core::ports::{RunQuery, RunRow, Store};
 use aura_graph::backtest::Verdict;
-use aura_graph::definition;
 use serde_json::{Value, json};
 
-use super::run::read_flow;
 use super::runs;
 use crate::backtesting::{Tester, document, painted, reasons, word};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Tone, short};
-use crate::{describe, diagnostics, resolve, wire};
+use crate::{describe, diagnostics, flowfiles, resolve};
 
 /// Runs that are tried unless somebody asks for more.
 const DEFAULT: usize = 100;
@@ -52,18 +50,16 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let source = read_flow(&args.flow)?;
-    let name = args.flow.display().to_string();
-    let flow = match definition::load(&source, &wire::catalog()) {
+    let flow = match flowfiles::open(&args.flow) {
         Ok(flow) => flow,
-        Err(found) => {
-            diagnostics::report(context, &name, &source, &found);
+        Err(wrong) => {
+            diagnostics::tell(context, wrong)?;
             return Ok(Exit::Usage);
         }
     };
     let opened = context.reader()?;
-    let rows = chosen(&*opened.store, &args, &flow.name)?;
-    let tester = Tester::new(&opened, source)?;
+    let rows = chosen(&*opened.store, &args, &flow.flows.main.name)?;
+    let tester = Tester::new(&opened, flow)?;
     let mut told = Told { context, runs: Vec::new(), counts: [0; 4] };
     for row in &rows {
         told.take(row, &tester.test(row.run)?);
@@ -76,7 +72,7 @@ fn chosen(store: &dyn Store, args: &Args, flow: &str) -> Result<Vec<RunRow>, Pro
     if !args.run.is_empty() {
         return args.run.iter().map(|prefix| resolve::run(store, prefix)).collect();
     }
-    let mut query = RunQuery { limit: args.limit.max(1), ..runs::query(&args.filters)? };
+    let mut query = RunQuery { limit: args.limit.max(1), ..runs::query(&args.filters, store)? };
     query.flow.get_or_insert_with(|| flow.to_owned());
     let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     if rows.is_empty() {

@@ -115,7 +115,7 @@ impl List {
         if let Some(prefix) = self.run.as_ref().or(self.of_run.as_ref()) {
             return Ok(vec![resolve::run(store, prefix)?]);
         }
-        let mut query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&self.filters)? };
+        let mut query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&self.filters, store)? };
         if let Some(flow) = &self.flow {
             query.flow = Some(flow.clone());
         }

@@ -1,21 +1,21 @@
 //! `aura flows`: deployed versions, and deploying one with a look at the runs that are open.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
 use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
 use aura_graph::backtest::Verdict;
-use aura_graph::definition;
 use clap::Subcommand;
 use comfy_table::Cell;
 use serde_json::{Value, json};
 
-use super::run::read_flow;
 use crate::backtesting::{Tester, document, painted, reasons};
 use crate::context::Context;
 use crate::deployed::{self, Deployed, Done};
 use crate::exit::Exit;
+use crate::flowfiles::{self, FlowFiles, read_flow};
 use crate::output::{Tone, local_time, plain, short};
 use crate::{describe, diagnostics, resolve, wire};
 
@@ -125,21 +125,22 @@ fn list(context: &Context) -> Result<Exit, Problem> {
 
 fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
     let source = read_flow(&deploy.flow)?;
-    let file = deploy.flow.display().to_string();
-    let flow = match definition::load(&source, &wire::catalog()) {
-        Ok(flow) => flow,
-        Err(found) => {
-            diagnostics::report(context, &file, &source, &found);
+    // What is deployed is one text: the flows that it starts lie beside its file, not beside the store.
+    let opened = match flowfiles::alone(&deploy.flow, source.clone()) {
+        Ok(opened) => opened,
+        Err(wrong) => {
+            diagnostics::tell(context, wrong)?;
             return Ok(Exit::Usage);
         }
     };
+    let flow = Arc::clone(&opened.flows.main);
     let Some(version) = flow.version.clone() else {
         let what = format!("flow '{}' does not say its version", flow.name);
         return Err(Problem::new(Code::Usage, what)
             .kept("nothing was deployed")
             .next("write version: '1.0.0' below its name"));
     };
-    let broken = if deploy.gate { gate(context, &flow.name, &source)? } else { Vec::new() };
+    let broken = if deploy.gate { gate(context, &flow.name, opened)? } else { Vec::new() };
     let version = Deployed {
         flow: flow.name.clone(),
         version,
@@ -154,13 +155,17 @@ fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
 }
 
 /// Open runs that would have done something else by now.
-fn gate(context: &Context, flow: &str, source: &str) -> Result<Vec<(RunRow, Verdict)>, Problem> {
+fn gate(
+    context: &Context,
+    flow: &str,
+    files: FlowFiles,
+) -> Result<Vec<(RunRow, Verdict)>, Problem> {
     let rows = open_runs(context, Some(flow))?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let opened = context.reader()?;
-    let tester = Tester::new(&opened, source.to_owned())?;
+    let tester = Tester::new(&opened, files)?;
     let mut broken = Vec::new();
     for row in rows {
         let verdict = tester.test(row.run)?;

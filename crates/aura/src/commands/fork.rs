@@ -12,21 +12,21 @@ use aura_core::id::RunId;
 use aura_core::path::StepPath;
 use aura_core::ports::Store;
 use aura_engine::{At, Cut, cut};
-use aura_graph::definition;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::run::{labels, read_flow};
+use super::run::labels;
 use crate::blobs::StoreBlobs;
 use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
+use crate::flowfiles::FlowFiles;
 use crate::follow::End;
 use crate::input::{self, Given};
 use crate::order::{ForkOrder, random};
 use crate::performing::{Session, Shown};
 use crate::socket::protocol::Taken;
-use crate::{background, diagnostics, resolve, wire};
+use crate::{background, diagnostics, flowfiles, resolve};
 
 /// Arguments of `aura fork`.
 #[derive(Debug, clap::Args)]
@@ -149,15 +149,12 @@ fn order(context: &Context, args: &Args) -> Result<Option<ForkOrder>, Problem> {
     let step = StepPath::from(args.at.as_str());
     let at = if args.after { At::Outcome(step) } else { At::Start(step) };
     let cut = cut(store, parent, &at)?;
-    let source = match &args.flow {
-        None => None,
-        Some(path) => {
-            let source = read_flow(path)?;
-            if let Err(found) = definition::load(&source, &wire::catalog()) {
-                diagnostics::report(context, &path.display().to_string(), &source, &found);
-                return Ok(None);
-            }
-            Some(source)
+    let (source, files) = match args.flow.as_deref().map(flowfiles::open) {
+        None => (None, BTreeMap::new()),
+        Some(Ok(FlowFiles { source, files, .. })) => (Some(source), files),
+        Some(Err(wrong)) => {
+            diagnostics::tell(context, wrong)?;
+            return Ok(None);
         }
     };
     let mut changes = Changes::of(&cut, StoreBlobs::new(&opened)?);
@@ -170,7 +167,7 @@ fn order(context: &Context, args: &Args) -> Result<Option<ForkOrder>, Problem> {
     if let Some(path) = &args.mock {
         forked.mocks = Some(mocks(path)?);
     }
-    Ok(Some(ForkOrder { run: RunId(Uuid::now_v7()), forked, source }))
+    Ok(Some(ForkOrder { run: RunId(Uuid::now_v7()), forked, source, files }))
 }
 
 /// A fork that leaves its parent there, and changes nothing else.

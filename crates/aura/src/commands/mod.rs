@@ -29,6 +29,7 @@ pub(crate) mod schema;
 pub(crate) mod settle;
 pub(crate) mod show;
 pub(crate) mod signal;
+pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod test;
 pub(crate) mod tools;

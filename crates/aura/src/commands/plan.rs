@@ -8,17 +8,16 @@ use aura_core::error::{Code, Problem};
 use aura_core::ports::Secrets;
 use aura_core::schema::Schema;
 use aura_core::time::Span;
-use aura_graph::{Flow, definition};
+use aura_graph::Flow;
 use serde_json::{Value, json};
 
-use super::run::read_flow;
 use crate::budget::declared;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Tone, plain};
 use crate::planning::{Bound, Item, Plan};
 use crate::secrets::LocalSecrets;
-use crate::{describe, diagnostics, input, parameters, planning, wire};
+use crate::{describe, diagnostics, flowfiles, input, parameters, planning};
 
 /// Width of the column of names.
 const NAMES: usize = 26;
@@ -45,25 +44,24 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let source = read_flow(&args.flow)?;
-    let name = args.flow.display().to_string();
-    let flow = match definition::load(&source, &wire::catalog()) {
-        Ok(flow) => flow,
-        Err(found) => {
-            diagnostics::report(context, &name, &source, &found);
+    let flows = match flowfiles::open(&args.flow) {
+        Ok(opened) => opened.flows,
+        Err(wrong) => {
+            diagnostics::tell(context, wrong)?;
             return Ok(Exit::Usage);
         }
     };
+    let flow = &flows.main;
     let input = match &args.input {
-        Some(given) => Some(fitting(&flow, input::json("--input", given)?.value)?),
+        Some(given) => Some(fitting(flow, input::json("--input", given)?.value)?),
         None => None,
     };
-    let plan = planning::plan(&flow, input.as_ref());
+    let plan = planning::plan(&flows, input.as_ref());
     let secrets = secrets(context, &plan);
     if context.out.json {
-        context.out.document(&document(&flow, &plan, &secrets));
+        context.out.document(&document(flow, &plan, &secrets));
     } else {
-        print(context, &flow, &plan, &secrets);
+        print(context, flow, &plan, &secrets);
     }
     Ok(Exit::Done)
 }

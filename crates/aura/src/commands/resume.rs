@@ -15,7 +15,7 @@ use crate::follow::End;
 use crate::output::{Tone, local_time};
 use crate::performing::{Session, Shown, unfinished};
 use crate::socket::protocol::Ask;
-use crate::{report, resolve};
+use crate::{family, report, resolve};
 
 /// Runs of a copy that are told about one by one.
 const TOLD: usize = 100;
@@ -49,12 +49,12 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     // Looked up first, so that a mistyped id neither makes a store nor takes its lock.
     let store = context.reader()?.store;
-    let one = args.run.map(|prefix| resolve::run(&*store, &prefix)).transpose()?;
-    since_the_copy(context, &*store, one.as_ref().map(|row| row.run), args.restored)?;
+    let one = args.run.map(|prefix| asked(&*store, &prefix)).transpose()?;
+    since_the_copy(context, &*store, one, args.restored)?;
     drop(store);
     let session = Session::new(context, Door::open(context, true)?, args.yes)?;
     session.through(|session| match one {
-        Some(row) => one_run(context, session, row.run),
+        Some(run) => one_run(context, session, run),
         None => all_runs(context, session),
     })
 }
@@ -96,6 +96,17 @@ fn many(count: usize) -> String {
         1 => "the run is one".to_owned(),
         _ => format!("{count} runs are ones"),
     }
+}
+
+/// The run that is asked for, or the one that goes on in its place. A child goes on with its tree, not alone.
+fn asked(store: &dyn Store, prefix: &str) -> Result<RunId, Problem> {
+    let row = resolve::run(store, prefix)?;
+    let run = family::last(store, row.run)?;
+    let Some(root) = family::row(store, run)?.and_then(|row| row.root) else { return Ok(run) };
+    let what = format!("run {run} is a child: it goes on when its tree is performed");
+    Err(Problem::new(Code::Conflict, what)
+        .kept("the run as it is")
+        .next(format!("aura resume {root}")))
 }
 
 fn one_run(
@@ -180,11 +191,12 @@ fn one_of_all(
         context.out.line(context.out.paint(Tone::Strong, format_args!("run {run}")));
     }
     let (end, seen) = session.see(run, Shown::FromNow)?;
+    let needs = family::needs_of_tree(&*session.door.store(), &seen)?;
     let blobs = session.door.blobs();
     let document = if context.out.json {
-        report::document(&seen, &blobs)?
+        report::document(&seen, &needs, &blobs)?
     } else {
-        report::print(context, &seen, &blobs)?;
+        report::print(context, &seen, &needs, &blobs)?;
         Value::Null
     };
     Ok((end, report::exit(&seen), document))

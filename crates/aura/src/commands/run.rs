@@ -1,7 +1,6 @@
 //! `aura run`: starting a flow and seeing it through.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
@@ -9,19 +8,20 @@ use aura_core::id::{RunId, TenantId};
 use aura_core::limits;
 use aura_core::schema::Schema;
 use aura_core::task::Permissions;
-use aura_graph::{Flow, definition};
+use aura_graph::Flow;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
+use crate::flowfiles::FlowFiles;
 use crate::follow::End;
 use crate::input::{self, Given};
 use crate::order::Order;
 use crate::performing::{Session, Shown};
 use crate::socket::protocol::Taken;
-use crate::{background, budget, deployed, diagnostics, wire};
+use crate::{background, budget, deployed, diagnostics, flowfiles};
 
 /// Arguments of `aura run`.
 #[derive(Debug, clap::Args)]
@@ -144,19 +144,19 @@ fn detached(context: &Context, order: &Order) -> Result<Exit, Problem> {
 
 /// What the command line asks for; `None` if the flow is wrong, which is told by then.
 fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
-    let source = match by_name(context, &args.flow)? {
-        Some(source) if !args.watch => source,
-        _ => read_flow(&args.flow)?,
+    let opened = match by_name(context, &args.flow)? {
+        Some(source) if !args.watch => flowfiles::alone(&args.flow, source),
+        _ => flowfiles::open(&args.flow),
     };
-    let name = args.flow.display().to_string();
-    let flow = match definition::load(&source, &wire::catalog()) {
-        Ok(flow) => flow,
-        Err(found) => {
-            diagnostics::report(context, &name, &source, &found);
+    let FlowFiles { source, files, flows } = match opened {
+        Ok(opened) => opened,
+        Err(wrong) => {
+            diagnostics::tell(context, wrong)?;
             return Ok(None);
         }
     };
-    let given = gather(&flow, args.input.as_deref(), &args.fields)?;
+    let flow = &flows.main;
+    let given = gather(flow, args.input.as_deref(), &args.fields)?;
     let run = match &args.key {
         Some(key) => {
             input::check_name("--key", key)?;
@@ -167,6 +167,7 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
     Ok(Some(Order {
         run,
         source,
+        files,
         input: given.value,
         wide: given.wide,
         key: args.key,
@@ -181,23 +182,6 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
 fn by_name(context: &Context, name: &Path) -> Result<Option<String>, Problem> {
     let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
     Ok(deployed::last(&context.dir, text)?.map(|version| version.source))
-}
-
-/// The text of a flow file.
-pub(crate) fn read_flow(path: &Path) -> Result<String, Problem> {
-    let shown = path.display();
-    let failed = |why: String| {
-        Problem::new(Code::Usage, format!("{shown} can't be read: {why}"))
-            .next("aura new flow.yaml")
-    };
-    let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
-    let mut bytes = Vec::new();
-    let read = file.take(limits::FLOW_FILE_BYTES as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|e| failed(e.to_string()))?;
-    if bytes.len() > limits::FLOW_FILE_BYTES {
-        return Err(failed(format!("it has more than {} bytes", limits::FLOW_FILE_BYTES)));
-    }
-    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))
 }
 
 /// The input, checked against what the flow says of it.

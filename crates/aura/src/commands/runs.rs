@@ -24,18 +24,25 @@ Fields of --where:
   status=STATUS    running, waiting, in_doubt, cancelling, completed, failed or cancelled
   flow=NAME        the name of the flow
   label.KEY=VALUE  a label given with 'aura run --label KEY=VALUE'
+  parent=RUN       the runs that this run started
+  root=RUN         the whole tree below this run
 
+Runs that a parent waits for are listed with --children only, or when 'parent' or 'root' is asked for.
 Several --where must all hold, except that several statuses mean any of them.
 A run is named by any start of its id that no other run has.
 
 Examples:
   aura runs
   aura runs --where status=waiting --where status=in_doubt
-  aura runs --where label.team=pay --limit 5 --json")]
+  aura runs --where label.team=pay --limit 5 --json
+  aura runs --where parent=0198c2d1")]
 pub(crate) struct Args {
     /// Only runs with this field: `status=failed`, `flow=NAME`, `label.KEY=VALUE`.
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filters: Vec<String>,
+    /// Also runs that a parent waits for.
+    #[arg(long)]
+    pub(crate) children: bool,
     /// At most this many, newest first.
     #[arg(long, value_name = "N", default_value_t = DEFAULT, value_parser = parse_limit)]
     pub(crate) limit: usize,
@@ -50,12 +57,19 @@ fn parse_limit(text: &str) -> Result<usize, String> {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    // One more than is shown, to know whether there are more.
-    let query = RunQuery { limit: args.limit + 1, ..query(&args.filters)? };
     let mut rows = match context.reader() {
-        Ok(opened) => opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?,
+        Ok(opened) => {
+            let asked = query(&args.filters, &*opened.store)?;
+            let top = !args.children && asked.parent.is_none() && asked.root.is_none();
+            // One more than is shown, to know whether there are more.
+            let query = RunQuery { limit: args.limit + 1, top, ..asked };
+            opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?
+        }
         // Nothing has run here yet, which is an answer and not a mistake.
-        Err(problem) if problem.code == Code::NotFound => Vec::new(),
+        Err(problem) if problem.code == Code::NotFound => {
+            check(&args.filters)?;
+            Vec::new()
+        }
         Err(problem) => return Err(problem),
     };
     let more = rows.len() > args.limit;
@@ -120,12 +134,24 @@ pub(crate) fn document(row: &RunRow) -> Value {
         "status": row.status.as_str(), "labels": row.labels,
         "started": row.started, "updated": row.updated, "duration_ms": took,
         "events": row.events, "in_doubt": row.in_doubt, "error": row.error,
+        "parent": row.parent, "root": row.root, "continued_by": row.next,
     })
 }
 
-/// The query that `--where` asks for.
-pub(crate) fn query(filters: &[String]) -> Result<RunQuery, Problem> {
+/// The query that `--where` asks for; runs that it names are looked up in the store.
+pub(crate) fn query(filters: &[String], store: &dyn Store) -> Result<RunQuery, Problem> {
+    let (mut query, parent, root) = check(filters)?;
+    let named = |prefix: Option<String>| {
+        prefix.map(|prefix| resolve::run(store, &prefix).map(|row| row.run)).transpose()
+    };
+    (query.parent, query.root) = (named(parent)?, named(root)?);
+    Ok(query)
+}
+
+/// The query, and the starts of the ids of the runs that it names: parent and root.
+fn check(filters: &[String]) -> Result<(RunQuery, Option<String>, Option<String>), Problem> {
     let mut query = RunQuery::default();
+    let (mut parent, mut root) = (None, None);
     for filter in filters {
         let wrong = |why: String| {
             Problem::new(Code::Usage, format!("--where '{filter}': {why}")).next("aura runs --help")
@@ -145,10 +171,14 @@ pub(crate) fn query(filters: &[String]) -> Result<RunQuery, Problem> {
                 return Err(wrong("a run has one flow only".to_owned()));
             }
             "flow" => query.flow = Some(value.to_owned()),
+            "parent" => parent = Some(value.trim().to_owned()),
+            "root" => root = Some(value.trim().to_owned()),
             field => {
                 let key = field.strip_prefix("label.").filter(|key| !key.is_empty());
                 let key = key.ok_or_else(|| {
-                    wrong(format!("no field '{field}': use status, flow or label.KEY"))
+                    wrong(format!(
+                        "no field '{field}': use status, flow, label.KEY, parent or root"
+                    ))
                 })?;
                 let before = query.labels.insert(key.to_owned(), value.to_owned());
                 if before.is_some_and(|before| before != value)
@@ -159,7 +189,7 @@ pub(crate) fn query(filters: &[String]) -> Result<RunQuery, Problem> {
             }
         }
     }
-    Ok(query)
+    Ok((query, parent, root))
 }
 
 #[cfg(test)]
@@ -167,7 +197,8 @@ mod tests {
     use super::*;
 
     fn of(filters: &[&str]) -> Result<RunQuery, Problem> {
-        query(&filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>())
+        let filters: Vec<_> = filters.iter().map(|&filter| filter.to_owned()).collect();
+        check(&filters).map(|(query, ..)| query)
     }
 
     #[test]

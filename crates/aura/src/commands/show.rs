@@ -18,7 +18,7 @@ use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Output, Tone, local_time, plain};
 use crate::steps::Steps;
 use crate::wire::SystemClock;
-use crate::{budget, resolve, saga};
+use crate::{budget, family, resolve, saga};
 
 /// Effects that are kept; of the others those that are in doubt.
 const EFFECTS: usize = 10_000;
@@ -62,10 +62,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         .ok_or_else(|| Problem::new(Code::RunNotFound, format!("no run {id}")).next("aura runs"))?;
     let blobs = StoreBlobs::new(&opened)?;
     if context.out.json {
-        context.out.document(&document(&run, &told, &blobs)?);
+        let mut document = document(&run, &told, &blobs)?;
+        document["children"] = family::document(&*opened.store, id)?;
+        context.out.document(&document);
     } else {
         header(context, &run, &blobs)?;
         steps(context, &run, &told);
+        children(context, &*opened.store, id)?;
         effects(context, &told);
         artifacts(context, &told.steps);
     }
@@ -119,6 +122,8 @@ fn document(run: &Run, told: &Told, blobs: &StoreBlobs) -> Result<Value, Problem
         document["key"] = json!(started.key);
         document["deadline"] = json!(started.deadline);
         document["actor"] = json!(started.actor);
+        document["parent_step"] = json!(started.parent.as_ref().map(|parent| &parent.step));
+        document["continues"] = json!(started.continues);
         document["permissions"] = json!(started.permissions);
         document["input"] = Value::clone(&*blobs.json(&started.input)?);
     }
@@ -170,6 +175,16 @@ fn header(context: &Context, run: &Run, blobs: &StoreBlobs) -> Result<(), Proble
     if !started.labels.is_empty() {
         let labels = started.labels.iter().map(|(k, v)| format!("{k}={v}"));
         row("labels", plain(&labels.collect::<Vec<_>>().join(" ")));
+    }
+    if let Some(parent) = &started.parent {
+        let detached = if parent.detached { ", detached" } else { "" };
+        row("parent", format!("run {} at {}{detached}", parent.run, parent.step));
+    }
+    if let Some(before) = started.continues {
+        row("before", format!("run {before}, in whose place it goes on"));
+    }
+    if let Some(continued) = &run.continued {
+        row("after", format!("run {} goes on in its place", continued.next));
     }
     let nets = &started.permissions.allow_net;
     let nets = if nets.is_empty() { String::new() } else { format!("; {}", nets.join(", ")) };
@@ -241,6 +256,18 @@ fn steps(context: &Context, run: &Run, told: &Told) {
         let more = describe::count(told.steps.omitted, "more step");
         out.line(format_args!("  … {more}: aura events {} --type step", run.id));
     }
+}
+
+fn children(context: &Context, store: &dyn Store, id: RunId) -> Result<(), Problem> {
+    let out = &context.out;
+    let lines = family::lines(store, out, id)?;
+    if !lines.is_empty() {
+        out.line(format_args!("\n  {}", out.paint(Tone::Strong, "children")));
+    }
+    for line in lines {
+        out.line(format_args!("  {line}"));
+    }
+    Ok(())
 }
 
 /// Effects that went well are counted; the others are worth a look.

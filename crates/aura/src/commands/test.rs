@@ -5,19 +5,18 @@ use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
 use aura_graph::backtest::Verdict;
-use aura_graph::definition;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::export::write;
-use super::run::read_flow;
 use crate::archive::aside::Aside;
 use crate::backtesting::{Tester, document, painted, reasons};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::flowfiles::{self, Wrong, read_flow};
 use crate::input::check_name;
 use crate::output::{Tone, short};
-use crate::{describe, resolve, wire};
+use crate::{describe, resolve};
 
 /// How deep folders are looked through.
 const DEPTH: usize = 8;
@@ -168,18 +167,25 @@ fn test(context: &Context, path: &Path) -> Result<Exit, Problem> {
 
 /// One test: whether it passed, and what there is to tell of it.
 fn one(context: &Context, found: &Found) -> Result<(bool, Value, Vec<String>), Problem> {
-    let source = read_flow(&found.flow)?;
     let about = json!({ "flow": found.flow, "file": found.file });
-    if let Err(problems) = definition::load(&source, &wire::catalog()) {
-        let first = problems.problems.first().map(ToString::to_string).unwrap_or_default();
-        let mut document = about;
-        document["passed"] = json!(false);
-        document["why"] = json!(first);
-        let next = format!("aura validate {}", found.flow.display());
-        return Ok((false, document, vec![format!("the flow does not load: {first}"), next]));
-    }
+    let flow = match flowfiles::open(&found.flow) {
+        Ok(flow) => flow,
+        Err(wrong) => {
+            let first = match wrong {
+                Wrong::Mistakes { found, .. } => {
+                    found.problems.first().map(ToString::to_string).unwrap_or_default()
+                }
+                Wrong::Problem(problem) => problem.what,
+            };
+            let mut document = about;
+            document["passed"] = json!(false);
+            document["why"] = json!(first);
+            let next = format!("aura validate {}", found.flow.display());
+            return Ok((false, document, vec![format!("the flow does not load: {first}"), next]));
+        }
+    };
     let aside = Aside::open(&found.file)?;
-    let verdict = Tester::new(&aside.opened, source)?.test(aside.run)?;
+    let verdict = Tester::new(&aside.opened, flow)?.test(aside.run)?;
     let passed = verdict == Verdict::Same;
     let mut document = document(aside.run, &verdict);
     document["flow"] = json!(found.flow);

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use aura_core::error::Problem;
-use aura_graph::definition;
 use serde_json::{Value, json};
 
-use super::run::read_flow;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::flowfiles::{FlowFiles, Wrong};
 use crate::output::Tone;
-use crate::{describe, diagnostics, planning, wire};
+use crate::{describe, diagnostics, flowfiles, planning};
 
 /// Arguments of `aura validate`.
 #[derive(Debug, clap::Args)]
@@ -56,32 +55,34 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
 fn check(context: &Context, path: &Path, told: &mut Told) -> bool {
     let out = &context.out;
     let name = path.display().to_string();
-    let source = match read_flow(path) {
-        Ok(source) => source,
-        Err(problem) => {
-            if !out.json {
-                out.problem(&problem);
-            }
-            told.files.push(json!({ "file": name, "ok": false, "error": problem }));
-            return false;
-        }
-    };
-    match definition::load(&source, &wire::catalog()) {
-        Ok(flow) => {
+    match flowfiles::open(path) {
+        Ok(FlowFiles { files, flows, .. }) => {
+            let flow = &flows.main;
             if !out.json && !context.quiet {
                 let version = flow.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
                 let nodes = describe::count(planning::count(&flow.body), "node");
                 let ok = out.paint(Tone::Good, "ok");
-                out.line(format_args!("{ok}  {name}: {}{version}, {nodes}", flow.name));
+                let others = match files.len() {
+                    0 => String::new(),
+                    others => format!(", {} more", describe::count(others as u64, "flow file")),
+                };
+                out.line(format_args!("{ok}  {name}: {}{version}, {nodes}{others}", flow.name));
             }
             told.files.push(json!({ "file": name, "ok": true, "flow": flow.name }));
             true
         }
-        Err(found) => {
+        Err(Wrong::Problem(problem)) => {
             if !out.json {
-                diagnostics::report(context, &name, &source, &found);
+                out.problem(&problem);
             }
-            let mut document = diagnostics::document(&name, &found);
+            told.files.push(json!({ "file": name, "ok": false, "error": problem }));
+            false
+        }
+        Err(Wrong::Mistakes { name: wrong, source, found }) => {
+            if !out.json {
+                diagnostics::report(context, &wrong, &source, &found);
+            }
+            let mut document = diagnostics::document(&wrong, &found);
             if let Value::Array(problems) = document["problems"].take() {
                 told.problems.extend(problems);
             }

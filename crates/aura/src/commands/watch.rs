@@ -10,18 +10,17 @@ use aura_core::ports::Store;
 use aura_engine::{At, Cut, compare, cut};
 use aura_graph::backtest::Verdict;
 use aura_graph::compare::Divergence;
-use aura_graph::definition;
 use uuid::Uuid;
 
-use super::run::read_flow;
 use super::{diff, fork};
 use crate::backtesting::Tester;
 use crate::context::Context;
+use crate::diagnostics;
 use crate::exit::Exit;
+use crate::flowfiles::{self, FlowFiles, Wrong, read_flow};
 use crate::order::ForkOrder;
 use crate::output::{Tone, short};
 use crate::signals::{Hangup, Stop};
-use crate::{diagnostics, wire};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -41,11 +40,19 @@ pub(super) fn watch(
         }
         let Some(new) = changed(path, &source, &stop) else { return Ok(Exit::Done) };
         source.clone_from(&new);
-        if let Err(found) = definition::load(&new, &wire::catalog()) {
-            diagnostics::report(context, &path.display().to_string(), &new, &found);
-            continue;
-        }
-        let Some(order) = order(context, run, new)? else { continue };
+        let files = match flowfiles::open(path) {
+            Ok(files) => files,
+            // A file that can't be used is for the person to see, and to mend.
+            Err(Wrong::Problem(problem)) => {
+                context.out.problem(&problem);
+                continue;
+            }
+            Err(wrong) => {
+                diagnostics::tell(context, wrong)?;
+                continue;
+            }
+        };
+        let Some(order) = order(context, run, files)? else { continue };
         match fork::see(context, &order, yes) {
             Ok(_) => {
                 told(context, run, order.run)?;
@@ -77,10 +84,10 @@ fn changed(path: &Path, source: &str, stop: &Stop) -> Option<String> {
 }
 
 /// The fork that a changed flow asks for; `None` if it changes nothing.
-fn order(context: &Context, run: RunId, source: String) -> Result<Option<ForkOrder>, Problem> {
+fn order(context: &Context, run: RunId, flow: FlowFiles) -> Result<Option<ForkOrder>, Problem> {
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let verdict = Tester::new(&opened, source.clone())?.test(run)?;
+    let verdict = Tester::new(&opened, flow.clone())?.test(run)?;
     let place = match &verdict {
         Verdict::Same => {
             let text = format!("saved; run {} would do the same", short(run));
@@ -101,7 +108,8 @@ fn order(context: &Context, run: RunId, source: String) -> Result<Option<ForkOrd
     };
     context.out.note(what);
     let forked = fork::plain(context, run, &cut)?;
-    Ok(Some(ForkOrder { run: RunId(Uuid::now_v7()), forked, source: Some(source) }))
+    let FlowFiles { source, files, .. } = flow;
+    Ok(Some(ForkOrder { run: RunId(Uuid::now_v7()), forked, source: Some(source), files }))
 }
 
 /// Where to leave a run: where the new flow first does something else, or at its beginning.

@@ -9,7 +9,7 @@ use aura_core::ports::{Clock, KeyState, Store};
 use aura_core::time::{Millis, Span};
 use aura_engine::open_history;
 use aura_graph::Run;
-use aura_graph::state::{Phase, Task, TaskPhase};
+use aura_graph::state::{Child, Phase, Task, TaskPhase};
 use aura_store::OwnerInfo;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 /// One thing that a run waits for, or why it ended as it did.
 #[derive(Debug, Serialize)]
 struct Reason {
-    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `key`, `nobody`, `ended`.
+    /// `approval`, `signal`, `effect`, `timer`, `call`, `slot`, `key`, `child`, `nobody`, `ended`.
     kind: &'static str,
     /// Where.
     step: Option<StepPath>,
@@ -74,6 +74,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
             *reason = Reason { since: reason.since, ..other };
         }
     }
+    children(&*opened.store, &run, (owner.as_ref(), now), &mut found)?;
     if context.out.json {
         context.out.document(&serde_json::json!({
             "run_id": run.id, "status": run.status(), "reasons": found,
@@ -149,6 +150,9 @@ fn reasons(run: &Run, owner: Option<&OwnerInfo>, now: Millis) -> Vec<Reason> {
         found.push(of_task(run, step, task, owner));
     }
     timers(run, now, &mut found);
+    for (step, child) in &run.children {
+        found.push(of_child(run, step, child));
+    }
     if run.more || found.iter().all(|reason| reason.kind == "deadline") {
         found.push(Reason {
             kind: "decision",
@@ -210,6 +214,31 @@ fn undoing(run: &Run) -> Option<Reason> {
     })
 }
 
+/// What the children wait for that the run waits for, and theirs; they are nested only so deep.
+fn children(
+    store: &dyn Store,
+    run: &Run,
+    (owner, now): (Option<&OwnerInfo>, Millis),
+    found: &mut Vec<Reason>,
+) -> Result<(), Problem> {
+    for (step, child) in &run.children {
+        // Of a map with a thousand children a few are enough.
+        if found.len() > TOLD {
+            return Ok(());
+        }
+        let Some(history) = open_history(store, child.run)? else { continue };
+        for mut reason in reasons(&history.run, owner, now) {
+            reason.what = format!(
+                "child run {} ({}) at {step}: {}",
+                child.run, child.spec.flow.name, reason.what
+            );
+            found.push(reason);
+        }
+        children(store, &history.run, (owner, now), found)?;
+    }
+    Ok(())
+}
+
 /// Whether a performer could do something about a task now.
 fn is_work(run: &Run, step: &StepPath, task: &Task) -> bool {
     let ready = task.phase == TaskPhase::Ready && !run.waits_for_more(step);
@@ -225,7 +254,24 @@ fn nobody(run: &Run) -> Reason {
         until: None,
         next: "nothing, until somebody takes it up again; what was done is not done twice"
             .to_owned(),
-        commands: vec![format!("aura resume {}", run.id)],
+        // A child is performed with its tree.
+        commands: vec![format!("aura resume {}", run.root_run())],
+    }
+}
+
+fn of_child(run: &Run, step: &StepPath, child: &Child) -> Reason {
+    let next = match &child.cancelling {
+        None => "the step ends with the child".to_owned(),
+        Some(why) => format!("the child was asked to stop, because {why}"),
+    };
+    Reason {
+        kind: "child",
+        step: Some(step.clone()),
+        what: format!("it waits at {step} for child run {} ({})", child.run, child.spec.flow.name),
+        since: since(run, step),
+        until: run.timers.due(step, Purpose::Deadline),
+        next: plain(&next),
+        commands: vec![format!("aura why {}", child.run)],
     }
 }
 
@@ -492,7 +538,14 @@ fn ended(run: &Run) -> Reason {
             let what = format!("it was cancelled after {took}{}", saga_of(run));
             (what, "nothing", vec![format!("aura show {id}")])
         }
-        _ => (format!("it completed in {took}"), "nothing", vec![format!("aura show {id}")]),
+        _ => match &run.continued {
+            None => (format!("it completed in {took}"), "nothing", vec![format!("aura show {id}")]),
+            Some(continued) => {
+                let next = continued.next;
+                let what = format!("it ended after {took}, and run {next} goes on in its place");
+                (what, "that run goes on", vec![format!("aura why {next}")])
+            }
+        },
     };
     let (what, next) = (describe::one_line(&what, 600), next.to_owned());
     Reason { kind: "ended", step: None, what, since: Some(run.at), until: None, next, commands }

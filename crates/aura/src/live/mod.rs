@@ -6,6 +6,7 @@
 pub(crate) mod model;
 pub(crate) mod plain;
 mod screen;
+pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;

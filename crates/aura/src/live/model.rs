@@ -153,6 +153,8 @@ impl Model {
             Work::Sleep => ("sleep".to_owned(), None, false),
             Work::Wait { signal } => (format!("wait for signal {signal}"), None, false),
             Work::Approval => ("approval".to_owned(), None, false),
+            Work::Child(spec) => (format!("flow {}", spec.flow.name), None, false),
+            Work::Continue => ("continue".to_owned(), None, false),
         };
         let stage = match work {
             Work::Wait { .. } => Stage::Waiting,

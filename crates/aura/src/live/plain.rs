@@ -81,17 +81,8 @@ fn details(model: &Model, at: Millis, event: &Event) -> Option<String> {
         | EventBody::RunPaused(request)
         | EventBody::RunResumed(request) => format!("by {}", request.actor),
         // The end of the run is told with its output, and a call by what its step becomes.
-        EventBody::TimerSet(_)
-        | EventBody::TimerFired(_)
-        | EventBody::RunCompleted(_)
-        | EventBody::RunFailed(_)
-        | EventBody::SagaStarted(_)
-        | EventBody::JournalRecorded(_)
-        | EventBody::ActivityHeartbeat(_)
-        | EventBody::BudgetReserved(_)
-        | EventBody::BudgetSettled(_)
-        | EventBody::ToolCalled(_)
-        | EventBody::ToolCompleted(_) => return None,
+        EventBody::BudgetReserved(_) | EventBody::BudgetSettled(_) => return None,
+        body => return family(body),
     })
 }
 
@@ -120,6 +111,17 @@ fn of_effect(body: &EventBody) -> String {
     }
 }
 
+/// What runs that belong together tell each other. The end of a run is told with its output, and a call or child by
+/// what its step becomes.
+fn family(body: &EventBody) -> Option<String> {
+    match body {
+        EventBody::RunContinued(data) => Some(format!("by run {}", data.next)),
+        EventBody::ChildCancelling(data) => Some(data.reason.clone()),
+        EventBody::ChildContinued(data) => Some(format!("by run {}", data.next)),
+        _ => None,
+    }
+}
+
 fn started(work: &Work) -> String {
     match work {
         Work::Task(spec) | Work::Code(spec) => spec.tool.clone(),
@@ -136,6 +138,11 @@ fn started(work: &Work) -> String {
         Work::Sleep => "sleep".to_owned(),
         Work::Wait { signal } => format!("wait for signal {signal}"),
         Work::Approval => "approval".to_owned(),
+        Work::Child(spec) => {
+            let detached = if spec.detached { ", detached" } else { "" };
+            format!("flow {} as run {}{detached}", spec.flow.name, spec.run)
+        }
+        Work::Continue => "continue".to_owned(),
     }
 }
 

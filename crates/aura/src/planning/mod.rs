@@ -9,7 +9,7 @@ use aura_core::budget::Budget;
 use aura_core::effect::EffectClass;
 use aura_core::tool::{ClassRule, ToolDef};
 use aura_graph::Flow;
-use aura_graph::definition::{Body, Kind, Loop, LoopMode, Map, Node};
+use aura_graph::definition::{Body, Child, Flows, Kind, Loop, LoopMode, Map, Node};
 use aura_graph::expr::{Part, Template};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -108,8 +108,10 @@ pub(crate) struct Plan {
 }
 
 /// Plans a flow, for an input where there is one.
-pub(crate) fn plan(flow: &Flow, input: Option<&Value>) -> Plan {
-    let mut planner = Planner { flow, known: Known::new(input), plan: Plan::default() };
+pub(crate) fn plan(flows: &Flows, input: Option<&Value>) -> Plan {
+    let flow = &flows.main;
+    let known = Known::new(input);
+    let mut planner = Planner { flows, flow, known, plan: Plan::default(), above: Vec::new() };
     let (steps, calls) = planner.body(&flow.body, "", 0);
     planner.plan.steps = steps;
     planner.plan.calls = calls;
@@ -117,12 +119,15 @@ pub(crate) fn plan(flow: &Flow, input: Option<&Value>) -> Plan {
 }
 
 struct Planner<'a> {
+    flows: &'a Flows,
     flow: &'a Flow,
     known: Known,
     plan: Plan,
+    /// Files of the flows around the one that is planned.
+    above: Vec<String>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     /// Adds the nodes of a body; gives back the bounds of one passage through it.
     fn body(&mut self, body: &Body, path: &str, depth: usize) -> (Bound, Bound) {
         let (mut steps, mut calls) = (Bound::default(), Bound::default());
@@ -254,8 +259,39 @@ impl Planner<'_> {
                 }
                 (steps, calls)
             }
+            Kind::Child(child) => self.child(child, node, (path, depth)),
             _ => (Bound::default(), Bound::default()),
         }
+    }
+
+    /// The nodes of a child run. A flow that starts itself has no bound that could be told.
+    fn child(
+        &mut self,
+        child: &Child,
+        node: &Node,
+        (path, depth): (&str, usize),
+    ) -> (Bound, Bound) {
+        let flows: &'a Flows = self.flows;
+        let heading = self.flow.children.get(&child.file);
+        let found = heading.and_then(|heading| flows.files.get_key_value(&heading.file));
+        let Some((file, flow)) = found else { return (Bound::default(), Bound::default()) };
+        if self.above.contains(file) || self.flow.file.as_ref() == Some(file) {
+            let unknown = Bound { most: 1, times_unknown: [node.id.clone()].into() };
+            return (unknown.clone(), unknown);
+        }
+        let input = match &child.input {
+            None => Some(json!({})),
+            Some(input) => self.known.value(input),
+        };
+        let outer = std::mem::replace(&mut self.flow, flow);
+        let known = std::mem::replace(&mut self.known, Known::new(input.as_ref()));
+        self.above.extend(outer.file.clone());
+        let bounds = self.body(&flow.body, path, depth);
+        (self.flow, self.known) = (outer, known);
+        if outer.file.is_some() {
+            self.above.pop();
+        }
+        bounds
     }
 
     fn repeated(

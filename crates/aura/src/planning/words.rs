@@ -143,6 +143,11 @@ pub(super) fn words(body: &Body, node: &Node) -> String {
             let expires = approval.expires_ms.map(|ms| format!(", expires after {}", Span(ms)));
             [Some("approval".to_owned()), of, by, people, expires].into_iter().flatten().collect()
         }
+        Kind::Child(child) => {
+            let detached = if child.detached { ", detached" } else { "" };
+            format!("flow {}{detached}", child.file)
+        }
+        Kind::Continue(_) => "continue: ends the run, and the next goes on in its place".to_owned(),
         Kind::Verify(verify) => {
             let schema = if verify.schema.is_some() { "schema and " } else { "" };
             let checks = describe::count(verify.checks.len() as u64, "check");

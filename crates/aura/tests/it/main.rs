@@ -5,6 +5,7 @@ mod approvals;
 mod backtest;
 mod budgets;
 mod carried;
+mod children;
 mod deploying;
 mod diff;
 mod effects;

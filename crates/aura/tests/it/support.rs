@@ -47,7 +47,9 @@ impl Place {
 
     /// Writes a file into the working directory.
     pub(crate) fn file(&self, name: &str, text: &str) {
-        std::fs::write(self.work().join(name), text).expect("a file");
+        let path = self.work().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
     }
 
     /// The command, with nothing of the machine's own settings.

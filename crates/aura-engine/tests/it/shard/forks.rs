@@ -47,12 +47,12 @@ fn forked(bench: &Bench, parent: RunId, at: &At) -> RunForked {
 
 fn fork(bench: &mut Bench, number: u128, forked: RunForked, flow: Option<&str>) -> RunId {
     let run = RunId(Uuid::from_u128(number));
-    let mut fork = ForkRun { forked, flow: None, perform: true };
+    let mut fork = ForkRun { forked, flows: None, perform: true };
     if let Some(source) = flow {
         let salt = bench.store.info().unwrap().salt;
         let start = start_of(2, source, json!({}), salt);
         fork.forked.flow = start.started.flow;
-        fork.flow = Some((start.bundle, start.flow));
+        fork.flows = Some((start.bundle, start.flows));
     }
     bench.submit(run, Submitted::Fork(Box::new(fork)));
     run

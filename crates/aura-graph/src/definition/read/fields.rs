@@ -27,7 +27,7 @@ const LATER: &[(&str, &[&str])] = &[
             "timeout",
         ],
     ),
-    ("Node", &["llm", "agent", "container", "flow", "emit", "cache", "memory", "quorum"]),
+    ("Node", &["llm", "agent", "container", "emit", "cache", "memory", "quorum"]),
     ("Map", &["batch"]),
 ];
 

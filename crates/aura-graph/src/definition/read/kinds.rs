@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Reader;
 use super::fields::{Fields, join};
 use crate::definition::draft::{
-    Approval, Body, Check, Function, Kind, Loop, LoopMode, Map, Placed, Probe, Tool, Verify,
+    Approval, Body, Check, Child, Function, Kind, Loop, LoopMode, Map, Placed, Probe, Tool, Verify,
 };
 use crate::definition::file::MODES;
 use crate::definition::suggest::{did_you_mean, one_of};
@@ -40,7 +40,12 @@ impl Reader<'_> {
             "sleep" => self.sleep(tree, &path),
             "wait" => self.wait(tree, &path),
             "approval" => self.approval(tree, &path).map(Kind::Approval),
-            _ => self.verify(tree, &path).map(Kind::Verify),
+            "verify" => self.verify(tree, &path).map(Kind::Verify),
+            "flow" => self.child(tree, &path).map(Kind::Child),
+            _ => {
+                let fields = self.fields(tree, &path, "Continue")?;
+                Some(Kind::Continue(self.input_of(&fields)))
+            }
         }
     }
 
@@ -371,6 +376,25 @@ impl Reader<'_> {
     fn quorum(&mut self, fields: &Fields<'_>) -> u32 {
         let quorum = self.whole(fields, "quorum", 1, u64::from(limits::QUORUM));
         quorum.and_then(|quorum| u32::try_from(quorum).ok()).unwrap_or(1)
+    }
+
+    fn child<'t>(&mut self, tree: &'t Tree, path: &str) -> Option<Child<'t>> {
+        let fields = self.fields(tree, path, "Child")?;
+        let input = self.input_of(&fields);
+        let detached = self.flag(&fields, "detached").unwrap_or_default();
+        let file = self.required(&fields, "file", "OTHER.yaml")?;
+        let path = fields.path("file");
+        let name = self.name(file, &path)?.to_owned();
+        if name.starts_with('/') || name.contains(['\\', '\0']) {
+            self.note(&file.span, &path, "the file of a child stands below the folder of this one")
+                .suggest("write its path from there, with '/'");
+            return None;
+        }
+        Some(Child { file: name, input, detached })
+    }
+
+    fn input_of<'t>(&mut self, fields: &Fields<'t>) -> Option<Placed<'t, Template>> {
+        fields.get("input").and_then(|input| self.template(input, &fields.path("input")))
     }
 
     fn roles(&mut self, fields: &Fields<'_>) -> Vec<String> {

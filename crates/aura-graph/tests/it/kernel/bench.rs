@@ -19,7 +19,7 @@ use aura_core::time::Millis;
 use aura_graph::decide::{Decision, Gate, Grant, Reuse, Taken, World, decide};
 use aura_graph::expr::BlobLookup;
 use aura_graph::{Flow, Run};
-use aura_testkit::world::start_of;
+use aura_testkit::world::start_family;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -37,6 +37,8 @@ pub(super) struct Bench {
     pub(super) blobs: Arc<Blobs>,
     /// What a fork is told to take for the effects of these steps.
     pub(super) reuse: BTreeMap<StepPath, Reuse>,
+    /// What the last turn tells other runs.
+    pub(super) messages: Vec<(RunId, Input)>,
     head: Hash,
     lines: String,
 }
@@ -77,8 +79,19 @@ impl Bench {
     }
 
     pub(super) fn with_slots(source: &str, input: Value, slots: usize) -> Self {
-        let start = start_of(1, source, input, Hash::ZERO);
-        Self::started(start.flow, start.started, slots)
+        Self::with_files(source, &[], input, slots)
+    }
+
+    /// A run of `source` that may start these files as child runs.
+    pub(super) fn with_files(
+        source: &str,
+        files: &[(&str, &str)],
+        input: Value,
+        slots: usize,
+    ) -> Self {
+        let files = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+        let start = start_family(1, (source, &files.collect()), input, Hash::ZERO);
+        Self::started(start.flows.main, start.started, slots)
     }
 
     /// A run that has started so.
@@ -92,6 +105,7 @@ impl Bench {
             commits: Vec::new(),
             blobs: Arc::default(),
             reuse: BTreeMap::new(),
+            messages: Vec::new(),
             head: Hash::ZERO,
             lines: String::new(),
         };
@@ -103,8 +117,8 @@ impl Bench {
     pub(super) fn of(run: Run, head: Hash, flow: Arc<Flow>, other: &Self) -> Self {
         let (blobs, now) = (Arc::clone(&other.blobs), other.now);
         let (commits, reuse, lines) = (Vec::new(), BTreeMap::new(), String::new());
-        let (slots, kept) = (usize::MAX, None);
-        Self { run, flow, now, slots, kept, commits, blobs, reuse, head, lines }
+        let (slots, kept, messages) = (usize::MAX, None, Vec::new());
+        Self { run, flow, now, slots, kept, commits, blobs, reuse, messages, head, lines }
     }
 
     /// The same run, to go on another way.
@@ -114,6 +128,25 @@ impl Bench {
         bench.lines.clone_from(&self.lines);
         bench.reuse.clone_from(&self.reuse);
         bench
+    }
+
+    /// Another run, of the same flow.
+    pub(super) fn child_of(&self, run: RunId, start: Input) -> Self {
+        let mut child = Self {
+            run: Run::new(run),
+            flow: Arc::clone(&self.flow),
+            now: self.now,
+            kept: None,
+            slots: self.slots,
+            commits: Vec::new(),
+            blobs: Arc::clone(&self.blobs),
+            reuse: BTreeMap::new(),
+            messages: Vec::new(),
+            head: Hash::ZERO,
+            lines: String::new(),
+        };
+        child.give(start);
+        child
     }
 
     pub(super) fn decide(&self, input: &Input) -> Decision {
@@ -148,6 +181,7 @@ impl Bench {
                 let mut blobs = self.blobs.0.lock().unwrap();
                 blobs.extend(turn.blobs.into_iter().map(|blob| (blob.address, blob.value)));
                 self.run = turn.run;
+                self.messages = turn.messages;
             }
             other => panic!("{input:?} led to {other:?}"),
         }

@@ -473,7 +473,7 @@ fn who_starts_a_run_tightens_its_budget_and_is_not_asked_for_more() {
     let mut started = start.started;
     let limits = Limits { tool_calls: Some(1), steps: Some(50), ..Limits::default() };
     started.budget = Some(Budget { limits, ask: false });
-    let mut bench = Bench::started(start.flow, started, usize::MAX);
+    let mut bench = Bench::started(start.flows.main, started, usize::MAX);
     let pool = &bench.run.budgets.run;
     let own = pool.limits;
     assert_eq!((own.tool_calls, own.steps, own.duration_ms), (Some(1), Some(50), Some(3_600_000)));

@@ -75,7 +75,7 @@ pub(super) fn unborn(parent: &Bench, cut: usize, source: &str) -> Bench {
     for commit in &parent.commits[..cut] {
         fold_commit(&mut run, &mut head, commit).unwrap();
     }
-    Bench::of(run, head, start_of(2, source, json!({}), Hash::ZERO).flow, parent)
+    Bench::of(run, head, start_of(2, source, json!({}), Hash::ZERO).flows.main, parent)
 }
 
 fn forked(parent: &Bench, cut: usize, change: impl FnOnce(&mut RunForked)) -> Bench {

@@ -3,6 +3,7 @@
 mod approvals;
 mod bench;
 mod budgets;
+mod children;
 mod code;
 mod compare;
 mod doubt;

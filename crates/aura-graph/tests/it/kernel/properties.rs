@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use aura_core::budget::Amounts;
+use aura_core::child::ChildEnd;
 use aura_core::commit::{Cause, StoredCommit};
 use aura_core::error::Code;
 use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
@@ -12,7 +13,7 @@ use aura_core::fork::Origin;
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
 use aura_core::journal::Asked;
-use aura_core::{Data, canonical};
+use aura_core::{Data, RunId, canonical};
 use aura_graph::backtest::{Backtest, Changed, Outcomes, Verdict};
 use aura_graph::decide::Taken;
 use aura_graph::expr::BlobLookup;
@@ -79,6 +80,7 @@ nodes:
             tools: [sim.pure, sim.read, sim.irreversible]
             on_error: continue
             deadline: 1h
+        child: [{ id: c, deadline: 20s, flow: { file: child.yaml, input: { v: $input } } }]
   - { id: join, after: [items, sides, same], set: { joined: true } }
   - id: count
     set: { n: "{{ vars.n + 1 }}" }
@@ -96,6 +98,7 @@ nodes:
   - id: after
     set: { m: "{{ vars.m + 1 }}" }
     next: [{ when: "{{ vars.m < 2 }}", to: last }]
+  - { id: again, when: "{{ vars.n > 4 }}", continue: { input: $input } }
 output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
 "#;
 
@@ -139,7 +142,8 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     let called: Vec<_> =
         run.tasks.iter().filter(|(_, t)| t.phase == TaskPhase::Called).map(|(s, _)| s).collect();
     let (actor, reason) = ("me".to_owned(), Some("why".to_owned()));
-    Some(match seed.below(17) {
+    Some(match seed.below(18) {
+        17 => return of_child(bench, seed, value),
         14..=16 => return asks(run, seed, value),
         0..=4 if !called.is_empty() => {
             let step = called[seed.below(called.len())].as_str().to_owned();
@@ -196,6 +200,18 @@ fn draw(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
     })
 }
 
+/// What the run may be told of a child now.
+fn of_child(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
+    let (step, child) = bench.run.children.iter().next()?;
+    let end = match seed.below(4) {
+        0 => ChildEnd::Failed(certain(Code::NotFound)),
+        1 => ChildEnd::Cancelled,
+        2 => ChildEnd::Continued(RunId(uuid::Uuid::from_u128(seed.below(9) as u128))),
+        _ => ChildEnd::Completed(Data::from(value.clone())),
+    };
+    Some(Input::Child { step: step.clone(), run: child.run, end })
+}
+
 fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {
     aura_core::task::TaskResult::Failed { failure, retry_after_ms: None }
 }
@@ -211,7 +227,8 @@ fn history_within(budgets: &[(&str, &str)], seed: u64, value: &Value) -> Bench {
     let slots = 1 + seed.below(4);
     let (own, within) = budgets[seed.below(budgets.len())];
     let flow = FLOW.replace("{ OWN }", own).replace("{ WITHIN }", within);
-    let mut bench = Bench::with_slots(&flow, value.clone(), slots);
+    let files = [("child.yaml", "flow: child\nnodes: [{ id: s, sleep: 1s }]\n")];
+    let mut bench = Bench::with_files(&flow, &files, value.clone(), slots);
     for _ in 0..200 {
         if bench.run.closed() {
             break;
@@ -299,6 +316,7 @@ proptest! {
         }
         prop_assert_eq!(format!("{:?}", run.root), format!("{:?}", bench.run.root));
         prop_assert_eq!(format!("{:?}", run.tasks), format!("{:?}", bench.run.tasks));
+        prop_assert_eq!(format!("{:?}", run.children), format!("{:?}", bench.run.children));
         prop_assert_eq!(format!("{:?}", run.timers), format!("{:?}", bench.run.timers));
         prop_assert_eq!(run.hash, bench.run.hash);
         prop_assert_eq!(run.status(), bench.run.status());

@@ -46,7 +46,7 @@ fn a_run_past_its_deadline_awaits_what_may_have_acted_and_is_undone() {
 fn an_earlier_deadline_that_a_start_brings_counts() {
     let mut start = aura_testkit::world::start_of(1, LATE, json!({}), aura_core::Hash::ZERO);
     start.started.deadline = Some(super::bench::START.plus(5));
-    let bench = Bench::started(start.flow, start.started, 1);
+    let bench = Bench::started(start.flows.main, start.started, 1);
     assert_eq!(bench.run.due().map(|(due, ..)| due.since(super::bench::START)), Some(5));
 }
 

@@ -34,7 +34,7 @@ struct Counts {
 pub(super) fn run(context: &Context, filters: &[String]) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(filters)? };
+    let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(filters, store)? };
     let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     let blobs = Arc::new(StoreBlobs::new(&opened)?);
     let mut verifier = Verifier::new(store, Arc::clone(&blobs) as _);

@@ -89,7 +89,7 @@ fn chosen(opened: &Opened, args: &ExportArgs) -> Result<Vec<RunId>, Problem> {
         let one = |prefix: &String| resolve::run(&*opened.store, prefix).map(|row| row.run);
         return args.runs.iter().map(one).collect();
     }
-    let query = RunQuery { limit: usize::MAX, ..runs::query(&args.filters)? };
+    let query = RunQuery { limit: usize::MAX, ..runs::query(&args.filters, &*opened.store)? };
     let rows = opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     Ok(rows.into_iter().map(|row| row.run).collect())
 }

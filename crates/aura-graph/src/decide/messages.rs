@@ -1,0 +1,108 @@
+//! What runs tell each other: derived from the facts of a turn, and never stored by itself.
+//!
+//! All of it can be derived again from the state, so that whoever performs a tree again can tell what was not heard.
+
+use std::collections::BTreeMap;
+
+use aura_core::child::{ChildSpec, Parent, child_seed, next_seed};
+use aura_core::event::{Event, EventBody, RunStarted, SignalReceived, Work};
+use aura_core::hash::Hash;
+use aura_core::id::RunId;
+use aura_core::input::Input;
+use aura_core::path::StepPath;
+
+use crate::state::Run;
+
+/// The messages that follow from the facts of a turn, given the state after them.
+pub(super) fn of(run: &Run, events: &[Event]) -> Vec<(RunId, Input)> {
+    let mut messages = Vec::new();
+    for event in events {
+        match (&event.step, &event.body) {
+            (Some(step), EventBody::StepStarted(data)) => {
+                if let Work::Child(spec) = &data.work
+                    && let Some(started) = child_started(run, step, spec)
+                {
+                    messages.push((spec.run, Input::Start(Box::new(started))));
+                }
+            }
+            (Some(_), EventBody::ChildCancelling(data)) => {
+                let reason = Some(data.reason.clone());
+                messages.push((data.run, Input::Cancel { actor: by(run), reason }));
+            }
+            (None, EventBody::RunContinued(_)) => {
+                if let Some((next, started)) = next_started(run) {
+                    messages.push((next, Input::Start(Box::new(started))));
+                }
+            }
+            (
+                None,
+                EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunCancelled(_),
+            ) => messages.extend(end_message(run)),
+            _ => {}
+        }
+    }
+    messages
+}
+
+/// Who asks, where a run asks.
+fn by(run: &Run) -> String {
+    format!("run {}", run.id)
+}
+
+/// What a parent is told of the end of this run; `None` while it goes on, and where nobody waits for it.
+pub fn end_message(run: &Run) -> Option<(RunId, Input)> {
+    let parent = run.started.as_ref()?.parent.as_ref().filter(|parent| !parent.detached)?;
+    let (step, end) = (parent.step.clone(), run.end()?);
+    Some((parent.run, Input::Child { step, run: run.id, end }))
+}
+
+/// What the child of a step starts with: it has labels, permissions and actor of its parent.
+pub fn child_started(run: &Run, step: &StepPath, spec: &ChildSpec) -> Option<RunStarted> {
+    let started = run.started.as_ref()?;
+    let seed = child_seed(started.seed, step);
+    let above = started.parent.as_ref().map_or(0, |parent| parent.depth);
+    let root = if spec.detached { spec.run } else { run.root_run() };
+    Some(RunStarted {
+        flow: spec.flow.clone(),
+        input: spec.input.clone(),
+        wide_numbers: Vec::new(),
+        key: None,
+        seed: Hash::of_parts(&[&seed.0, b"seed"]),
+        salt: Hash::of_parts(&[&seed.0, b"salt"]),
+        vars: BTreeMap::new(),
+        parent: Some(Parent {
+            run: run.id,
+            step: step.clone(),
+            root,
+            depth: above + 1,
+            detached: spec.detached,
+        }),
+        continues: None,
+        signals: Vec::new(),
+        // What bounds the time of the parent bounds that of its children.
+        deadline: started.deadline.filter(|_| !spec.detached),
+        state: Hash::ZERO,
+        ..RunStarted::clone(started)
+    })
+}
+
+/// The run that goes on in the place of this one, with what it starts with; `None` where none does.
+pub fn next_started(run: &Run) -> Option<(RunId, RunStarted)> {
+    let started = run.started.as_ref()?;
+    let continued = run.continued.as_ref()?;
+    let seed = next_seed(started.seed);
+    let kept = run.signals.in_order();
+    let next = RunStarted {
+        input: continued.input.clone(),
+        wide_numbers: Vec::new(),
+        seed: Hash::of_parts(&[&seed.0, b"seed"]),
+        salt: Hash::of_parts(&[&seed.0, b"salt"]),
+        vars: BTreeMap::new(),
+        continues: Some(run.id),
+        signals: kept.iter().map(|signal| SignalReceived::clone(signal)).collect(),
+        deadline: None,
+        state: Hash::ZERO,
+        ..RunStarted::clone(started)
+    };
+    Some((continued.next, next))
+}
