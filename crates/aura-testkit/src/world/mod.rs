@@ -26,9 +26,10 @@ use aura_core::ports::{Group, RunQuery, Store, StoreError};
 use aura_core::time::Millis;
 use aura_engine::{
     Accepted, BlobCache, History, Message, Progress, Reply, Shard, ShardPorts, Verified, Wanted,
-    open_history,
+    backtest, load_flow, open_history,
 };
 use aura_graph::Run;
+use aura_graph::backtest::{Changed, Verdict};
 use serde_json::Value;
 
 use crate::model_store::{Disk, ModelStore, When};
@@ -477,7 +478,8 @@ impl World {
         Arc::new(ModelStore::from_disk(self.store.disk()))
     }
 
-    /// Checks what must hold of every history in every world: chains, state hashes, decisions.
+    /// Checks what must hold of every history in every world: chains, state hashes, decisions, and that a run does the
+    /// same by its own flow when its outcomes are given to it again.
     ///
     /// # Panics
     /// Something does not hold.
@@ -488,6 +490,8 @@ impl World {
             let each = &mut |_: &StoredCommit, _: &[aura_core::Event], _: &Run| ();
             let checked = Verified::check(&*store, row.run, Arc::clone(&blobs) as _, true, each);
             checked.unwrap_or_else(|problem| panic!("{}\n{}", problem.what, self.tail()));
+            let verdict = by_its_own_flow(&store, row.run);
+            assert!(verdict == Verdict::Same, "run {}: {verdict:?}\n{}", row.run, self.tail());
         }
     }
 
@@ -506,6 +510,20 @@ impl World {
     pub fn store(&self) -> &Arc<ModelStore> {
         &self.store
     }
+}
+
+/// What a run does by its own flow, with the outcomes that it had.
+fn by_its_own_flow(store: &Arc<ModelStore>, run: RunId) -> Verdict {
+    let history = open_history(&**store, run).expect("it folds").expect("it is there");
+    let pin = history.run.started.as_ref().expect("it started").flow.clone();
+    let changed = Changed {
+        flow: Arc::new(load_flow(&**store, &pin).expect("its flow loads")),
+        pin,
+        salt: store.info().expect("the model store has a salt").salt,
+        blobs: Arc::new(StoreBlobs(Arc::clone(store))),
+        pure: &|_, _| None,
+    };
+    backtest(&**store, run, &changed).expect("it is read")
 }
 
 fn broken() -> StoreError {
