@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_core::canonical;
+use aura_core::child::ChildEnd;
 use aura_core::commit::StoredCommit;
 use aura_core::data::{BlobRef, Data, blob_address};
 use aura_core::effect::EffectClass;
@@ -68,6 +69,8 @@ pub enum Lacking {
     Signal(String),
     /// An answer to an approval.
     Answer,
+    /// The end of a child run of this flow.
+    Child(String),
 }
 
 /// Which outcomes a history holds: the first of two readings.
@@ -133,7 +136,10 @@ impl Outcomes {
 fn ends(body: &EventBody) -> bool {
     matches!(
         body,
-        EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunCancelled(_)
+        EventBody::RunCompleted(_)
+            | EventBody::RunFailed(_)
+            | EventBody::RunCancelled(_)
+            | EventBody::RunContinued(_)
     )
 }
 
@@ -403,12 +409,27 @@ impl<'a> Backtest<'a> {
                     self.feed(&input);
                 }
             }
+            Input::Child { step, end, .. } => self.child_ended(step, end),
             Input::Granted { steps } => self.granted(steps),
             // A sign of life is no outcome.
             Input::Heartbeat(_) | Input::Continue => {}
             other => {
                 self.feed(&other);
             }
+        }
+    }
+
+    /// The end of a recorded child: for the same step, if that started the same flow with the same input.
+    fn child_ended(&mut self, step: StepPath, end: ChildEnd) {
+        let child = |run: &Run| {
+            let spec = &run.children.get(&step)?.spec;
+            Some((spec.flow.hash, spec.input.clone(), spec.detached))
+        };
+        let same = child(&self.run) == child(&self.recorded);
+        // In a fork it has another id.
+        if let Some(child) = self.run.children.get(&step).filter(|_| same) {
+            let run = child.run;
+            self.feed(&Input::Child { step, run, end });
         }
     }
 
@@ -647,7 +668,10 @@ impl<'a> Backtest<'a> {
         let signals =
             self.run.waits.iter().map(|(step, name)| (step, Lacking::Signal(name.clone())));
         let answers = self.run.approvals.iter().map(|(step, _)| (step, Lacking::Answer));
-        let all = calls.chain(signals).chain(answers);
+        let children = self.run.children.iter();
+        let children =
+            children.map(|(step, child)| (step, Lacking::Child(child.spec.flow.name.clone())));
+        let all = calls.chain(signals).chain(answers).chain(children);
         all.take(limits::BACKTEST_NEEDS)
             .map(|(step, what)| Lack { step: step.clone(), what })
             .collect()

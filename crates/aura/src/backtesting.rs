@@ -102,6 +102,9 @@ fn lack(lack: &Lack) -> String {
         }
         Lacking::Signal(name) => format!("{step} waits for the signal '{}'", plain(name)),
         Lacking::Answer => format!("{step} asks for an approval that nobody answered"),
+        Lacking::Child(flow) => {
+            format!("{step} starts a run of '{}', and no recorded child was the same", plain(flow))
+        }
     }
 }
 
@@ -117,6 +120,7 @@ pub(crate) fn document(run: RunId, verdict: &Verdict) -> Value {
                 json!({ "step": lack.step, "needs": "signal", "signal": name })
             }
             Lacking::Answer => json!({ "step": lack.step, "needs": "answer" }),
+            Lacking::Child(flow) => json!({ "step": lack.step, "needs": "child", "flow": flow }),
         };
         needs.iter().map(entry).collect()
     };

@@ -1,5 +1,6 @@
 //! Deployed flows: versions that stand in the data directory, one file each, and runs start from by name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -31,6 +32,9 @@ pub(crate) struct Deployed {
     pub(crate) actor: String,
     /// The text of its file.
     pub(crate) source: String,
+    /// The texts of the files that it starts as child runs, by their path from its folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 /// What became of a deployment.
@@ -82,7 +86,7 @@ pub(crate) fn deploy(dir: &Path, version: &Deployed) -> Result<Done, Problem> {
         }
         Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
             let there = read(&path)?;
-            if there.source == version.source {
+            if (&there.source, &there.files) == (&version.source, &version.files) {
                 return Ok(Done::Already);
             }
             let (flow, number) = (&version.flow, &version.version);

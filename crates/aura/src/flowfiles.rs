@@ -67,6 +67,16 @@ pub(crate) fn open(path: &Path) -> Result<FlowFiles, Wrong> {
         open.extend(wanted(&place, Some(&file), &text)?);
         files.insert(file, text);
     }
+    of(path, source, files)
+}
+
+/// A flow whose texts are at hand; `path` is where its file lies, or what a person calls it.
+pub(crate) fn of(
+    path: &Path,
+    source: String,
+    mut files: BTreeMap<String, String>,
+) -> Result<FlowFiles, Wrong> {
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     match Flows::load(&source, &files, &wire::catalog()) {
         Ok(flows) => Ok(FlowFiles { source, files, flows }),
         Err(BundleError::Invalid { file, found }) => {
@@ -76,21 +86,6 @@ pub(crate) fn open(path: &Path) -> Result<FlowFiles, Wrong> {
         }
         Err(error @ BundleError::Child { .. }) => {
             Err(Problem::new(Code::FlowInvalid, error.to_string()).next("mend the file").into())
-        }
-    }
-}
-
-/// A flow whose text is at hand, without any file beside it.
-pub(crate) fn alone(name: &Path, source: String) -> Result<FlowFiles, Wrong> {
-    match Flows::load(&source, &BTreeMap::new(), &wire::catalog()) {
-        Ok(flows) => Ok(FlowFiles { source, files: BTreeMap::new(), flows }),
-        Err(BundleError::Invalid { found, .. }) => {
-            Err(Wrong::Mistakes { name: name.display().to_string(), source, found })
-        }
-        Err(error @ BundleError::Child { .. }) => {
-            Err(Problem::new(Code::FlowInvalid, error.to_string())
-                .next("run the flow file: its folder has the flows that it starts")
-                .into())
         }
     }
 }

@@ -86,6 +86,7 @@ impl Teller {
             EventBody::RunCompleted(e) => ("end", json!(["completed", e.output])),
             EventBody::RunFailed(e) => ("end", json!(["failed", failure(&e.error), e.step])),
             EventBody::RunCancelled(_) => ("end", json!(["cancelled"])),
+            EventBody::RunContinued(e) => ("goes on", json!(e.input)),
             EventBody::RunCancelling(_) => ("cancelling", Value::Null),
             EventBody::RunCompensating(e) => {
                 ("compensating", json!([e.error.as_ref().map(failure), e.step]))
@@ -113,6 +114,10 @@ impl Teller {
             EventBody::CompensationStarted(e) => ("started", json!([e.tool])),
             EventBody::CompensationFailed(e) => ("ended", json!(["failed", failure(&e.error)])),
             EventBody::StepCompensated(_) => ("compensated", Value::Null),
+            EventBody::ChildCompleted(e) => {
+                self.outcomes.insert(event.step.clone()?, json!(e.output));
+                return None;
+            }
             body => {
                 if let (Some(step), Some((outcome, _))) = (&event.step, outcome_of(body)) {
                     self.outcomes.insert(step.clone(), json!(outcome));
@@ -138,7 +143,17 @@ pub fn outcome_of(body: &EventBody) -> Option<(Settlement, bool)> {
 }
 
 fn failure(failure: &Failure) -> Value {
-    json!([failure.code, failure.message])
+    json!([failure.code, without_ids(&failure.message)])
+}
+
+/// A message without the ids of runs in it.
+fn without_ids(message: &str) -> String {
+    let is_id = |word: &str| {
+        let dashes = word.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
+        word.len() == 36 && dashes.eq([8, 13, 18, 23])
+    };
+    let word = |word: &'_ str| if is_id(word) { "id".to_owned() } else { word.to_owned() };
+    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn work(work: &Work) -> Value {
@@ -146,6 +161,9 @@ fn work(work: &Work) -> Value {
     match work {
         Work::Task(spec) => json!({ "task": task(spec) }),
         Work::Code(spec) => json!({ "code": task(spec) }),
+        Work::Child(spec) => {
+            json!({ "child": [spec.flow.name, spec.flow.hash, spec.input, spec.detached] })
+        }
         other => json!(other),
     }
 }

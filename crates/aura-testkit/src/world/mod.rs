@@ -517,7 +517,7 @@ fn by_its_own_flow(store: &Arc<ModelStore>, run: RunId) -> Verdict {
     let history = open_history(&**store, run).expect("it folds").expect("it is there");
     let pin = history.run.started.as_ref().expect("it started").flow.clone();
     let changed = Changed {
-        flow: Arc::new(load_flow(&**store, &pin).expect("its flow loads")),
+        flow: load_flow(&**store, &pin).expect("its flow loads"),
         pin,
         salt: store.info().expect("the model store has a salt").salt,
         blobs: Arc::new(StoreBlobs(Arc::clone(store))),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
+use aura_core::ports::{RunQuery, Store};
 use aura_store::Opened;
 use serde_json::json;
 use tempfile::NamedTempFile;
@@ -18,7 +19,7 @@ use crate::{describe, resolve};
 /// Arguments of `aura export`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file holds the run with its flow and all values, and what a fork shares with its parents: whoever
+The file holds the run with its flow and all values, its children, and what a fork shares: whoever
 has it can look at the run, step through it and verify it with 'aura open', without a store. Values
 of secrets are not in it; inputs and outputs are, as the log has them.
 
@@ -41,7 +42,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let run = resolve::run(&*opened.store, &args.run)?.run;
     if args.output.as_deref() == Some(Path::new("-")) {
         let mut out = BufWriter::new(std::io::stdout().lock());
-        export::write(&opened, &archive::runtime()?, &[run], &mut out)?;
+        export::write(&opened, &archive::runtime()?, &tree(&opened, run)?, &mut out)?;
         return Ok(Exit::Done);
     }
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.aura", short(run))));
@@ -62,6 +63,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
+/// The runs below one that is at the top of its tree, and that run as the last.
+fn tree(opened: &Opened, run: RunId) -> Result<Vec<RunId>, Problem> {
+    let query = RunQuery { root: Some(run), limit: usize::MAX >> 1, ..RunQuery::default() };
+    let rows = opened.store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
+    Ok(rows.iter().map(|row| row.run).filter(|below| *below != run).chain([run]).collect())
+}
+
 /// Writes a run to a file, which is whole or not there.
 pub(crate) fn write(opened: &Opened, run: RunId, path: &Path) -> Result<Copied, Problem> {
     let failed = |why: &dyn std::fmt::Display| {
@@ -72,7 +80,7 @@ pub(crate) fn write(opened: &Opened, run: RunId, path: &Path) -> Result<Copied, 
     let folder = folder.unwrap_or(Path::new("."));
     let file = NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
     let mut out = BufWriter::new(file);
-    let done = export::write(opened, &archive::runtime()?, &[run], &mut out)?;
+    let done = export::write(opened, &archive::runtime()?, &tree(opened, run)?, &mut out)?;
     out.flush().map_err(|e| failed(&e))?;
     let file = out.into_inner().map_err(|e| failed(&e))?;
     file.as_file().sync_all().map_err(|e| failed(&e))?;

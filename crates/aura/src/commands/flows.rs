@@ -15,7 +15,7 @@ use crate::backtesting::{Tester, document, painted, reasons};
 use crate::context::Context;
 use crate::deployed::{self, Deployed, Done};
 use crate::exit::Exit;
-use crate::flowfiles::{self, FlowFiles, read_flow};
+use crate::flowfiles::{self, FlowFiles};
 use crate::output::{Tone, local_time, plain, short};
 use crate::{describe, diagnostics, resolve, wire};
 
@@ -124,9 +124,7 @@ fn list(context: &Context) -> Result<Exit, Problem> {
 }
 
 fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
-    let source = read_flow(&deploy.flow)?;
-    // What is deployed is one text: the flows that it starts lie beside its file, not beside the store.
-    let opened = match flowfiles::alone(&deploy.flow, source.clone()) {
+    let opened = match flowfiles::open(&deploy.flow) {
         Ok(opened) => opened,
         Err(wrong) => {
             diagnostics::tell(context, wrong)?;
@@ -134,6 +132,7 @@ fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
         }
     };
     let flow = Arc::clone(&opened.flows.main);
+    let (source, files) = (opened.source.clone(), opened.files.clone());
     let Some(version) = flow.version.clone() else {
         let what = format!("flow '{}' does not say its version", flow.name);
         return Err(Problem::new(Code::Usage, what)
@@ -148,6 +147,7 @@ fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
         at: wire::SystemClock.now(),
         actor: context.actor.clone(),
         source,
+        files,
     };
     let done = deployed::deploy(&context.dir, &version)?;
     tell(context, &version, done, (deploy.gate, &broken));

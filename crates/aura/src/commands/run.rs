@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::context::Context;
+use crate::deployed::Deployed;
 use crate::door::Door;
 use crate::exit::Exit;
 use crate::flowfiles::FlowFiles;
@@ -145,7 +146,7 @@ fn detached(context: &Context, order: &Order) -> Result<Exit, Problem> {
 /// What the command line asks for; `None` if the flow is wrong, which is told by then.
 fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
     let opened = match by_name(context, &args.flow)? {
-        Some(source) if !args.watch => flowfiles::alone(&args.flow, source),
+        Some(version) if !args.watch => flowfiles::of(&args.flow, version.source, version.files),
         _ => flowfiles::open(&args.flow),
     };
     let FlowFiles { source, files, flows } = match opened {
@@ -178,10 +179,10 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
     }))
 }
 
-/// The text of the deployed flow of this name, where there is no such file.
-fn by_name(context: &Context, name: &Path) -> Result<Option<String>, Problem> {
+/// The deployed flow of this name, where there is no such file.
+fn by_name(context: &Context, name: &Path) -> Result<Option<Deployed>, Problem> {
     let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
-    Ok(deployed::last(&context.dir, text)?.map(|version| version.source))
+    deployed::last(&context.dir, text)
 }
 
 /// The input, checked against what the flow says of it.

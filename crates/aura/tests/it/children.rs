@@ -168,3 +168,33 @@ fn the_state_of_a_run_can_be_asked_for_at_any_event() {
     assert!(missing.err.contains("one of sub"), "{}", missing.err);
     place.aura(&["state", run, "--at", "9999"]).exits(2);
 }
+
+#[test]
+fn a_family_is_compared_tried_deployed_and_carried_whole() {
+    let place = family();
+    let parent = PARENT.replace("flow: parent", "flow: parent\nversion: '1.0'");
+    place.file("parent.yaml", &parent);
+    let run = |args: &[&str]| {
+        let told = place.aura(args).exits(0).json();
+        told["run_id"].as_str().unwrap().to_owned()
+    };
+    let a = run(&["run", "parent.yaml", "--set", "n=1", "--json"]);
+    place.aura(&["flows", "deploy", "parent.yaml"]).exits(0);
+    let b = run(&["run", "parent", "--set", "n=1", "--json"]);
+    // A child has another id in each, which is no difference.
+    place.aura(&["diff", &a, &b]).exits(0);
+    let told = place.aura(&["replay", "--all", "--verify", "--json"]).exits(0).json();
+    assert_eq!(told["verified"], 4, "children too");
+
+    place.aura(&["backtest", "parent.yaml"]).exits(0);
+    place.file("parts/child.yaml", &CHILD.replace("* 2", "* 3"));
+    let told = place.aura(&["backtest", "parent.yaml", "--run", &a, "--json"]).exits(1).json();
+    assert_eq!(told["runs"][0]["verdict"], "needs", "{told}");
+    assert_eq!(told["runs"][0]["needs"][0]["needs"], "child", "{told}");
+
+    place.aura(&["export", &a, "-o", "family.aura"]).exits(0);
+    std::fs::remove_dir_all(place.data()).unwrap();
+    let shown = place.aura(&["open", "family.aura", "--json"]).exits(0).json();
+    assert_eq!((&shown["run_id"], &shown["output"]), (&json!(a), &json!({ "of": 2 })));
+    assert_eq!(shown["children"].as_array().map(Vec::len), Some(1));
+}
