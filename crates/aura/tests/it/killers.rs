@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, id, until};
+use crate::support::{Place, Started, id, until};
 
 /// Kills before a task is given up: the tenth recovery parks it.
 const KILLS: usize = 10;
+
+/// How long a process works before it is looked at.
+const TURN: Duration = Duration::from_millis(10);
 
 /// A server that ends whoever calls it, as a power cut would.
 struct Killer {
@@ -108,6 +112,20 @@ nodes:
     with: { value: $vars.list, path: "$[?count($[*]) > 5]" }
 "#;
 
+/// Lets a process work for moments, and looks while it stands still, so that it is not through before it is looked at.
+fn in_turns(what: &str, process: &Started, mut holds: impl FnMut() -> bool) {
+    let send = |signal: &str| {
+        let sent = Command::new("kill").args([signal, &process.pid().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    };
+    until(what, || {
+        send("-CONT");
+        std::thread::sleep(TURN);
+        send("-STOP");
+        holds()
+    });
+}
+
 #[test]
 fn a_pure_call_during_which_the_process_dies_ten_times_parks() {
     let place = Place::new();
@@ -120,11 +138,11 @@ fn a_pure_call_during_which_the_process_dies_ten_times_parks() {
     let started =
         |place: &Place| place.aura(&["events", &run, "--json"]).out.contains("step.started");
     let mut process = place.start(&["run", "long.yaml", "--key", "k"]);
-    until("the call", || started(&place));
+    in_turns("the call", &process, || started(&place));
     process.kill();
     for kills in 2..=KILLS {
         let mut process = place.start(&["resume", &run]);
-        until("the recovery", || recoveries(&place) == kills - 1);
+        in_turns("the recovery", &process, || recoveries(&place) == kills - 1);
         process.kill();
     }
     let told = place.aura(&["resume", &run, "--json"]).exits(3).json();

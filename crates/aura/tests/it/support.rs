@@ -133,6 +133,10 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed so far.
     pub(crate) fn printed(&self) -> String {
         std::fs::read_to_string(&self.path).expect("text")
