@@ -72,7 +72,8 @@ impl About {
 /// Checks every history; with `write`, first records those of folders that have none.
 pub(crate) fn run(workspace: &Workspace, program: &Path, write: bool) -> anyhow::Result<()> {
     let root = workspace.root.join(FOLDER);
-    let place = workspace.target.join("histories");
+    // What is recorded holds this path: it says nothing about who recorded it.
+    let place = std::env::temp_dir().join("aura-histories");
     let mut folders: Vec<PathBuf> = fs::read_dir(&root)
         .with_context(|| format!("can't read {}", root.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -197,12 +198,13 @@ fn verify(aura: &Aura) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The run that was started by the record, and its status. A fork of it has its label, and came later.
+/// The run that was started by the record, and its status. A fork of it has its label, and came later; where a program
+/// recorded its only run, that has none.
 fn golden(aura: &Aura) -> anyhow::Result<(String, String)> {
     let runs = runs(aura)?;
-    let labelled = runs["runs"].as_array().into_iter().flatten();
-    let labelled = labelled.filter(|run| run["labels"][LABEL].is_string());
-    let run = labelled.min_by_key(|run| run["started"].as_i64()).context("there is no run")?;
+    let all = runs["runs"].as_array().into_iter().flatten();
+    let first = |run: &&Value| (!run["labels"][LABEL].is_string(), run["started"].as_i64());
+    let run = all.min_by_key(first).context("there is no run")?;
     let text = |name: &str| run[name].as_str().map(str::to_owned).context("a run without it");
     Ok((text("run_id")?, text("status")?))
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::aura::Aura;
 use crate::workspace::Workspace;
-use crate::{crash, generate, powercut, process, sim, tidy, tool};
+use crate::{crash, generate, histories, powercut, process, sim, tidy, tool};
 
 /// Seeded worlds that every change must pass.
 const WORLDS: &str = "200";
@@ -26,6 +26,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "dependencies", run: dependencies },
     Stage { name: "tests", run: tests },
     Stage { name: "doc tests", run: doc_tests },
+    Stage { name: "histories", run: histories },
     Stage { name: "crash", run: crash },
     Stage { name: "power cut", run: power_cut },
 ];
@@ -127,6 +128,10 @@ fn tests(workspace: &Workspace) -> anyhow::Result<()> {
 
 fn crash(workspace: &Workspace) -> anyhow::Result<()> {
     crash::run(workspace, &Aura::build(workspace)?, crash::ROUNDS, None)
+}
+
+fn histories(workspace: &Workspace) -> anyhow::Result<()> {
+    histories::run(workspace, &Aura::build(workspace)?, false)
 }
 
 fn power_cut(workspace: &Workspace) -> anyhow::Result<()> {

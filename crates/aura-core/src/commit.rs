@@ -10,8 +10,9 @@ use crate::hash::Hash;
 use crate::id::{RunId, TenantId};
 use crate::time::Millis;
 
-/// The stored format that this build writes. Format 0 may still change; other builds refuse it.
-pub const FORMAT: u8 = 0;
+/// The stored format that this build reads and writes. It is frozen: fields and events may be added, with a default for
+/// histories that lack them; nothing is renamed, numbered anew or given another meaning.
+pub const FORMAT: u8 = 1;
 
 /// The payload codec that this build reads and writes: CBOR with numbered fields.
 pub const CODEC_CBOR: u8 = 1;
