@@ -162,6 +162,6 @@ fn hostile_files_are_answered_soon() {
         let started = Instant::now();
         assert!(!messages(&text).is_empty());
         let tail = &text[text.len() - 40..];
-        assert!(started.elapsed().as_secs() < 20, "{tail}");
+        assert!(started.elapsed().as_secs() < 90, "{tail}");
     }
 }
