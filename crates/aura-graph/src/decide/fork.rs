@@ -61,6 +61,7 @@ impl Work<'_, '_> {
         self.borrowed.extend(forked.then.iter().filter_map(|event| event.step.clone()));
         let asked = forked.clone();
         self.emit_run(EventBody::RunForked(Box::new(forked)))?;
+        let asking: Vec<_> = self.run.approvals.iter().map(|(step, _)| step.clone()).collect();
         self.then(&asked, then, &keys).map_err(|stop| match stop {
             Stop::Need(blobs) => Stop::Need(blobs),
             Stop::Nothing => {
@@ -73,7 +74,7 @@ impl Work<'_, '_> {
                 refuse(what, format!("fork at an earlier step: aura show {parent}"))
             }
         })?;
-        self.ask_anew()?;
+        self.ask_anew(asking)?;
         for open in open.iter().filter(|open| open.again) {
             // What was approved for the parent is asked again.
             self.release(&open.step)?;
@@ -236,9 +237,11 @@ impl Work<'_, '_> {
     }
 
     /// Approvals that are open are asked for anew: what is approved is a call of this run.
-    fn ask_anew(&mut self) -> Step {
-        let open: Vec<_> = self.run.approvals.iter().map(|(step, _)| step.clone()).collect();
-        for step in open {
+    fn ask_anew(&mut self, asking: Vec<StepPath>) -> Step {
+        for step in asking {
+            if !self.run.approvals.contains_key(&step) {
+                continue;
+            }
             let (list, place) = self.node_def(&step)?;
             let node = &list.nodes[place];
             // A call that is held back begins anew beside the others, and is asked about then.
