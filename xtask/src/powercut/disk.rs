@@ -186,6 +186,57 @@ impl Disk {
         notes.iter().try_for_each(|note| self.take(note))
     }
 
+    /// Takes over what a killed process did without a note: a kill may fall between a call and the note of it.
+    ///
+    /// None of it is sure. Only right while the power stays on, as the folder is the one that the next process finds.
+    pub(super) fn catch_up(&mut self) -> anyhow::Result<()> {
+        self.moment += 1;
+        let now = Self::load(&self.root, None)?;
+        let number = |disk: &Self, id: Id| {
+            disk.inodes.iter().find_map(|(inode, known)| (*known == id).then_some(*inode))
+        };
+        for (path, found) in &now.names {
+            let Some(inode) = number(&now, *found) else { continue };
+            let id = match self.names.get(path) {
+                Some(id) => *id,
+                None => self.named_unseen(path, inode, &now),
+            };
+            self.inodes.insert(inode, id);
+            let Some(content) = &now.things[*found].file else { continue };
+            if self.things[id].file.as_ref().is_some_and(|was| was.whole() != content.synced) {
+                let length = content.synced.len() as u64;
+                self.change(inode, Change::Cut(length));
+                self.change(inode, Change::Write(0, content.synced.clone()));
+            }
+        }
+        let gone = |path: &&PathBuf| !now.names.contains_key(*path);
+        for path in self.names.keys().filter(gone).cloned().collect::<Vec<_>>() {
+            self.names.remove(&path);
+            self.unsure.push((self.moment, Naming::Remove(path)));
+        }
+        Ok(())
+    }
+
+    /// A name that nobody noted: that of a thing that was moved, or of a new one.
+    fn named_unseen(&mut self, path: &Path, inode: Inode, now: &Self) -> Id {
+        let known = self.inodes.get(&inode).copied();
+        let before = self
+            .names
+            .iter()
+            .find(|(old, id)| Some(**id) == known && !now.names.contains_key(*old));
+        if let Some((old, id)) = before.map(|(old, id)| (old.clone(), *id)) {
+            self.names.remove(&old);
+            self.names.insert(path.to_owned(), id);
+            self.things[id].path = path.to_owned();
+            self.unsure.push((self.moment, Naming::Move(old, path.to_owned())));
+            return id;
+        }
+        let file = now.names.get(path).and_then(|id| now.things[*id].file.as_ref());
+        let id = self.thing(path, file.map(|_| Content::default()));
+        self.add(path, id);
+        id
+    }
+
     fn take(&mut self, note: &Note) -> anyhow::Result<()> {
         self.moment += 1;
         match note {
@@ -346,6 +397,11 @@ impl Naming {
 }
 
 impl Content {
+    /// Its bytes as processes see them.
+    fn whole(&self) -> Vec<u8> {
+        self.after(&mut Fate::Most)
+    }
+
     /// Its bytes after a cut.
     fn after(&self, fate: &mut Fate) -> Vec<u8> {
         let mut bytes = self.synced.clone();
@@ -482,6 +538,30 @@ mod tests {
         bench.sync(ROOT);
         bench.disk.take(&Note::Removed(to)).unwrap();
         assert!(bench.after(Fate::Least, "b").is_some() && bench.after(Fate::Most, "b").is_none());
+    }
+
+    #[test]
+    fn what_a_kill_left_without_a_note_is_found() {
+        let mut bench = Bench::new(None);
+        let (folder, moved, gone) = (bench.path("blobs"), bench.path("moved"), bench.path("gone"));
+        fs::write(&moved, b"one").unwrap();
+        fs::write(&gone, b"one").unwrap();
+        bench.disk.catch_up().unwrap();
+        assert_eq!(bench.after(Fate::Least, "moved"), None, "nobody synced it");
+        bench.sync(ROOT);
+        assert_eq!(bench.after(Fate::Least, "moved").unwrap(), b"");
+        fs::create_dir(&folder).unwrap();
+        fs::rename(&moved, bench.path("here")).unwrap();
+        fs::write(bench.path("here"), b"another").unwrap();
+        fs::remove_file(&gone).unwrap();
+        bench.disk.catch_up().unwrap();
+        bench.disk.take(&Note::Opened(A, folder, Opened::Folder)).unwrap();
+        assert_eq!(bench.after(Fate::Most, "here").unwrap(), b"another");
+        assert_eq!(bench.after(Fate::Most, "gone"), None);
+        assert_eq!(bench.after(Fate::Least, "gone").unwrap(), b"");
+        let before = bench.disk.unsure.len();
+        bench.disk.catch_up().unwrap();
+        assert_eq!(bench.disk.unsure.len(), before, "what is known is not found again");
     }
 
     #[test]

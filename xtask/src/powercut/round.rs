@@ -145,6 +145,7 @@ impl Place {
             if killed && dice.below(KILLED) == 0 {
                 // Only the process is gone: the next one finds what is not synced, and may rest on it.
                 played.kills += 1;
+                disk.catch_up()?;
                 continue;
             }
             // A process that ended lost its power too, after its last word.
