@@ -227,7 +227,7 @@ impl Disk {
         if let Some((old, id)) = before.map(|(old, id)| (old.clone(), *id)) {
             self.names.remove(&old);
             self.names.insert(path.to_owned(), id);
-            self.things[id].path = path.to_owned();
+            path.clone_into(&mut self.things[id].path);
             self.unsure.push((self.moment, Naming::Move(old, path.to_owned())));
             return id;
         }
