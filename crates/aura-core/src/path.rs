@@ -32,7 +32,7 @@ pub struct Segment<'a> {
 impl StepPath {
     /// The path of the flow's own body.
     pub fn root() -> Self {
-        Self(Arc::from(""))
+        Self(Arc::default())
     }
 
     /// The text of the path; empty for the root.
@@ -48,7 +48,9 @@ impl StepPath {
     /// The path of a visit of node `id` in the body that this path names.
     pub fn node(&self, id: &str, visit: u32) -> Self {
         let slash = if self.0.is_empty() { "" } else { "/" };
-        if visit <= 1 {
+        if visit <= 1 && slash.is_empty() {
+            Self(id.into())
+        } else if visit <= 1 {
             Self(format!("{}{slash}{id}", self.0).into())
         } else {
             Self(format!("{}{slash}{id}#{visit}", self.0).into())

@@ -8,6 +8,7 @@ use aura_core::hash::Hash;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
 use aura_core::ports::{Mark, RunRow, RunStatus};
+use aura_core::task::Permissions;
 use aura_core::time::Millis;
 use aura_graph::{Flow, Run};
 use serde_json::Value;
@@ -19,9 +20,11 @@ use crate::snapshots::Due;
 
 /// A run in memory: its state as decided so far, which may be ahead of what is durable.
 pub(crate) struct Stream {
-    pub(crate) run: Run,
+    pub(crate) run: Arc<Run>,
     pub(crate) head: Hash,
     pub(crate) flow: Arc<Flow>,
+    /// What its tasks may do, as they are told, once one was.
+    permissions: Option<Arc<Permissions>>,
     /// Where the run stands as its row says it; a row is written only when that changes.
     pub(crate) told: Option<(RunStatus, Mark, usize)>,
     /// Keys shared with other runs that its tasks hold.
@@ -76,9 +79,10 @@ impl Stream {
     pub(crate) fn new(run: Run, head: Hash, flow: Arc<Flow>) -> Self {
         let keys = held_by(&run);
         Self {
-            run,
+            run: Arc::new(run),
             head,
             flow,
+            permissions: None,
             told: None,
             keys,
             undurable: 0,
@@ -88,6 +92,13 @@ impl Stream {
             blocked: None,
             queue: VecDeque::new(),
         }
+    }
+
+    /// What its tasks may do; `None` before its start.
+    pub(crate) fn permissions(&mut self) -> Option<Arc<Permissions>> {
+        let started = self.run.started.as_ref()?;
+        let told = self.permissions.get_or_insert_with(|| Arc::new(started.permissions.clone()));
+        Some(Arc::clone(told))
     }
 
     /// Takes out the shared keys that it holds, before it takes in what an input led to.

@@ -304,12 +304,11 @@ impl Shard {
     }
 
     fn open_tasks(&mut self, run: RunId, open: &[StepPath]) -> Vec<Task> {
-        let Some(stream) = self.streams.get(&run) else { return Vec::new() };
-        let performs = self.performs.contains(&run);
-        let Some(started) = stream.run.started.as_ref().filter(|_| performs) else {
+        if open.is_empty() || !self.performs.contains(&run) {
             return Vec::new();
-        };
-        let permissions = Arc::new(started.permissions.clone());
+        }
+        let Some(stream) = self.streams.get_mut(&run) else { return Vec::new() };
+        let Some(permissions) = stream.permissions() else { return Vec::new() };
         let mut tasks = Vec::new();
         for step in open {
             let Some(task) = stream.run.tasks.get(step) else { continue };

@@ -88,7 +88,7 @@ fn start(flow: &Flow) -> Input {
     }))
 }
 
-fn turn(run: &Run, flow: &Arc<Flow>, input: &Input) -> Box<Turn> {
+fn turn(run: &Arc<Run>, flow: &Arc<Flow>, input: &Input) -> Box<Turn> {
     let (gate, blobs) = (&mut Open, Arc::new(NoBlobs));
     let mut world = World { now: Millis(1), salt: Hash::ZERO, gate, blobs };
     match decide(run, flow, input, &mut world) {
@@ -106,9 +106,9 @@ fn outcome(run: &Run) -> Input {
 }
 
 /// A run after so many steps, and its last commit with the head before it.
-fn after(steps: usize) -> (Run, Arc<Flow>) {
+fn after(steps: usize) -> (Arc<Run>, Arc<Flow>) {
     let flow = flow();
-    let mut run = turn(&Run::new(RunId(Uuid::nil())), &flow, &start(&flow)).run;
+    let mut run = turn(&Arc::new(Run::new(RunId(Uuid::nil()))), &flow, &start(&flow)).run;
     for _ in 0..steps {
         run = turn(&run, &flow, &outcome(&run)).run;
     }
@@ -138,7 +138,7 @@ fn fold_step(bencher: Bencher<'_, '_>, steps: usize) {
         more: false,
     };
     let commit = StoredCommit::seal(Hash::ZERO, header, &turn.events).expect("a commit");
-    bencher.with_inputs(|| (run.clone(), Hash::ZERO)).bench_values(|(mut run, mut head)| {
+    bencher.with_inputs(|| (Run::clone(&run), Hash::ZERO)).bench_values(|(mut run, mut head)| {
         fold_commit(&mut run, &mut head, &commit).expect("it fits");
         run
     });

@@ -172,7 +172,7 @@ pub struct Backtest<'a> {
     recorded: Run,
     head: Hash,
     /// The run by the other flow.
-    run: Run,
+    run: Arc<Run>,
     now: Millis,
     /// Tasks that were opened and not looked at yet.
     opened: VecDeque<StepPath>,
@@ -253,7 +253,7 @@ impl<'a> Backtest<'a> {
             changed,
             blobs: Arc::new(blobs),
             outcomes,
-            run: Run::new(recorded.id),
+            run: Arc::new(Run::new(recorded.id)),
             recorded,
             head: Hash::ZERO,
             now: Millis(0),

@@ -328,7 +328,7 @@ impl Replay {
         // What a fork shares was decided for the run that it left: ids and keys derive from that one.
         let mut run = self.run.clone();
         run.id = commit.header.run;
-        let decided = match decide(&run, flow, &input, &mut world) {
+        let decided = match decide(&Arc::new(run), flow, &input, &mut world) {
             Decision::Turn(turn) => turn.events,
             Decision::Need(blobs) => return Err(ReplayError::Blobs(blobs)),
             Decision::Nothing | Decision::Refused(_) => Vec::new(),

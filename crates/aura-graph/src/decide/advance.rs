@@ -83,7 +83,9 @@ impl Work<'_, '_> {
                     Reach::Dead => self.skip(body, &def.nodes[place].id, SkipReason::Dead, None)?,
                     Reach::Ready => self.begin(body, &def, place)?,
                 }
-                moved = true;
+                // Only a node that has ended makes others of its body ready.
+                let node = self.run.scope(body).and_then(|s| s.nodes.get(&def.nodes[place].id));
+                moved |= node.is_some_and(|node| node.status != Status::Running);
                 if self.run.closed() {
                     return Ok(());
                 }

@@ -1,6 +1,7 @@
 //! Inputs: the one place where each kind of input becomes its facts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure, Problem};
@@ -169,7 +170,7 @@ impl Work<'_, '_> {
         let started_by_run = start.parent.is_some() || start.continues.is_some();
         start.state = state::beginning(start.salt, &start.input);
         // Initial variables may refer to the input, so they are rendered against a run that has it.
-        self.run.started = Some(std::sync::Arc::new(start.clone()));
+        Arc::make_mut(&mut self.run).started = Some(Arc::new(start.clone()));
         let own = self.flow.deadline_ms.map(|span| self.now.plus(span));
         start.budget = match (self.flow.budget, start.budget) {
             (own, Some(given)) => Some(own.unwrap_or_default().tightened(&given.limits)),
@@ -180,7 +181,7 @@ impl Work<'_, '_> {
         let context = self.context(&root);
         let mut vars = BTreeMap::new();
         let mut broken = None;
-        let flow = std::sync::Arc::clone(self.flow);
+        let flow = Arc::clone(self.flow);
         for (name, template) in &flow.vars {
             match evaluated(template.value(&context))?.and_then(|value| self.keep(value)) {
                 Ok(data) => {

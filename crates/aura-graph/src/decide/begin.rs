@@ -48,7 +48,7 @@ impl Work<'_, '_> {
         if !self.may_start(&step)? {
             return Ok(());
         }
-        match self.open(&step, list, place, &context)? {
+        match self.open(&step, list, place, context)? {
             Ok(()) => Ok(()),
             Err(failure) => self.fail(&step, failure),
         }
@@ -70,9 +70,10 @@ impl Work<'_, '_> {
         step: &StepPath,
         list: &Arc<Body>,
         place: usize,
-        context: &Context,
+        seen: Context,
     ) -> Evaluated<()> {
         let node = &list.nodes[place];
+        let context = &seen;
         match &node.kind {
             Kind::Tool { tool, with } => {
                 let rendered = match evaluated(with.render(context))? {
@@ -95,6 +96,8 @@ impl Work<'_, '_> {
                     Ok(cost) => cost,
                     Err(failure) => return Ok(Err(failure)),
                 };
+                // What nobody else holds is changed in place.
+                drop(seen);
                 self.open_task(step, node, call).map(Ok)
             }
             Kind::Code(code) => self.code(step, node, code, context),

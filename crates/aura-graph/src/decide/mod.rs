@@ -136,7 +136,7 @@ pub struct Turn {
     /// Whether the turn reached its limit and asks for `Continue`.
     pub more: bool,
     /// The state after them.
-    pub run: Run,
+    pub run: Arc<Run>,
     /// Steps whose attempt may be handed to a performer when the commit is durable, in order.
     pub open: Vec<StepPath>,
     /// Values that became blobs of the store's table.
@@ -158,7 +158,7 @@ pub struct NewBlob {
 }
 
 /// Decides what an input leads to.
-pub fn decide(run: &Run, flow: &Arc<Flow>, input: &Input, world: &mut World<'_>) -> Decision {
+pub fn decide(run: &Arc<Run>, flow: &Arc<Flow>, input: &Input, world: &mut World<'_>) -> Decision {
     let mut turn = turn::Work::new(run, flow, world);
     match turn.take(input) {
         Ok(()) => turn.finish(input),

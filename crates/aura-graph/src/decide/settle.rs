@@ -35,6 +35,11 @@ impl Work<'_, '_> {
         val: Val,
         vars: BTreeMap<String, Data>,
     ) -> Step {
+        let (list, place) = self.node_def(step)?;
+        let node = &list.nodes[place];
+        if node.next.is_empty() && node.compensate.is_none() {
+            return self.completed(step, (output, vars), (None, None));
+        }
         let body = step.parent().unwrap_or_else(StepPath::root);
         let mut view = View::new(&self.run, self.flow, &body).ending(step, val, None);
         view.set_vars(&vars);
@@ -56,10 +61,18 @@ impl Work<'_, '_> {
             Some(undo) => Some(self.compensation(step, undo, view)?),
             None => None,
         };
-        let next = match next {
-            Ok(next) => next,
-            Err(failure) => return self.fail_with(step, failure, compensate),
-        };
+        match next {
+            Ok(next) => self.completed(step, (output, vars), (next, compensate)),
+            Err(failure) => self.fail_with(step, failure, compensate),
+        }
+    }
+
+    fn completed(
+        &mut self,
+        step: &StepPath,
+        (output, vars): (Output, BTreeMap<String, Data>),
+        (next, compensate): (Option<Next>, Option<Compensation>),
+    ) -> Step {
         let data = StepCompleted { output, vars, last: false, compensate, next, state: Hash::ZERO };
         self.emit(step, EventBody::StepCompleted(data))?;
         self.after_step(step);

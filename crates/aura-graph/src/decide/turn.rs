@@ -57,7 +57,7 @@ pub(super) enum Job {
 }
 
 pub(super) struct Work<'a, 'w> {
-    pub(super) run: Run,
+    pub(super) run: Arc<Run>,
     pub(super) flow: &'a Arc<Flow>,
     pub(super) world: &'a mut World<'w>,
     pub(super) now: Millis,
@@ -87,11 +87,11 @@ impl BlobLookup for Overlay {
 }
 
 impl<'a, 'w> Work<'a, 'w> {
-    pub(super) fn new(run: &Run, flow: &'a Arc<Flow>, world: &'a mut World<'w>) -> Self {
+    pub(super) fn new(run: &Arc<Run>, flow: &'a Arc<Flow>, world: &'a mut World<'w>) -> Self {
         let overlay = Overlay { below: Arc::clone(&world.blobs), own: Mutex::default() };
         let now = world.now.max(run.at);
         Self {
-            run: run.clone(),
+            run: Arc::clone(run),
             flow,
             world,
             now,
@@ -117,7 +117,7 @@ impl<'a, 'w> Work<'a, 'w> {
             _ => Cause::Events,
         };
         let more = self.full;
-        self.run.more = more;
+        Arc::make_mut(&mut self.run).more = more;
         let messages = messages::of(&self.run, &self.events);
         Decision::Turn(Box::new(Turn {
             events: self.events,
@@ -149,7 +149,7 @@ impl<'a, 'w> Work<'a, 'w> {
         if let Some(hash) = state::after(&self.run, &event) {
             set_state(&mut event.body, hash);
         }
-        fold(&mut self.run, self.now, &event).map_err(|e| {
+        fold(Arc::make_mut(&mut self.run), self.now, &event).map_err(|e| {
             Stop::from(Problem::new(Code::Internal, format!("a decision contradicts itself: {e}")))
         })?;
         self.events.push(event);
@@ -262,8 +262,8 @@ impl<'a, 'w> Work<'a, 'w> {
     /// The definition of a step's node, with its place in its list.
     pub(super) fn node_def(&self, step: &StepPath) -> Step<(Arc<Body>, usize)> {
         let body = self.body_def(&step.parent().unwrap_or_else(StepPath::root))?;
-        let id = step.last().map(|segment| segment.id.to_owned()).unwrap_or_default();
-        let place = body.index.get(&id).copied().ok_or_else(|| unknown_place(step))?;
+        let place = step.last().and_then(|segment| body.index.get(segment.id)).copied();
+        let place = place.ok_or_else(|| unknown_place(step))?;
         Ok((body, place))
     }
 }

@@ -16,7 +16,7 @@ use crate::val::Val;
 /// The names at one place: `input`, `vars`, `steps`, `run`, the items and counters of enclosing maps and loops.
 #[derive(Debug, Clone)]
 pub struct View {
-    run: Run,
+    run: Arc<Run>,
     flow: Arc<Flow>,
     body: StepPath,
     extra: Vec<(String, Val)>,
@@ -36,9 +36,9 @@ struct Own {
 
 impl View {
     /// What a node in `body` sees.
-    pub fn new(run: &Run, flow: &Arc<Flow>, body: &StepPath) -> Self {
+    pub fn new(run: &Arc<Run>, flow: &Arc<Flow>, body: &StepPath) -> Self {
         Self {
-            run: run.clone(),
+            run: Arc::clone(run),
             flow: Arc::clone(flow),
             body: body.clone(),
             extra: Vec::new(),
@@ -75,8 +75,12 @@ impl View {
 
     /// Variables as they will be when the event in the making is folded.
     pub(super) fn set_vars(&mut self, vars: &BTreeMap<String, Data>) {
+        if vars.is_empty() {
+            return;
+        }
+        let run = Arc::make_mut(&mut self.run);
         for (name, value) in vars {
-            self.run.vars.insert_mut(name.clone(), Val::Data(value.clone()));
+            run.vars.insert_mut(name.clone(), Val::Data(value.clone()));
         }
     }
 

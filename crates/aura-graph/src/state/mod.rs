@@ -246,10 +246,15 @@ pub struct Child {
     pub cancelling: Option<String>,
 }
 
+/// Timers of a run that are kept as a list; more are kept as maps.
+const FEW_TIMERS: usize = 16;
+
 /// What is due later, found by step and by time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Millis, StepPath, Purpose)>", into = "Vec<(Millis, StepPath, Purpose)>")]
 pub struct Timers {
+    /// All of them, earliest first, while they are few: most runs have one or two, and change one at every step.
+    few: Arc<Vec<(Millis, StepPath, Purpose)>>,
     by_step: Shared<(StepPath, Purpose), Millis>,
     by_due: Shared<(Millis, StepPath, Purpose), ()>,
 }
@@ -258,12 +263,25 @@ impl Timers {
     /// Sets a timer, in place of one of the same step and purpose.
     pub fn set(&mut self, step: StepPath, purpose: Purpose, due: Millis) {
         self.clear(&step, purpose);
-        self.by_due.insert_mut((due, step.clone(), purpose), ());
-        self.by_step.insert_mut((step, purpose), due);
+        let timer = (due, step, purpose);
+        if self.by_due.is_empty() && self.few.len() < FEW_TIMERS {
+            let place = self.few.partition_point(|other| *other < timer);
+            return Arc::make_mut(&mut self.few).insert(place, timer);
+        }
+        for timer in std::mem::take(&mut self.few).iter().cloned().chain([timer]) {
+            self.by_step.insert_mut((timer.1.clone(), timer.2), timer.0);
+            self.by_due.insert_mut(timer, ());
+        }
     }
 
     /// Clears a timer, if it is set.
     pub fn clear(&mut self, step: &StepPath, purpose: Purpose) {
+        if let Some(place) = self.few.iter().position(|(_, of, p)| (of, *p) == (step, purpose)) {
+            Arc::make_mut(&mut self.few).remove(place);
+        }
+        if self.by_due.is_empty() {
+            return;
+        }
         let key = (step.clone(), purpose);
         if let Some(due) = self.by_step.get(&key).copied() {
             self.by_step.remove_mut(&key);
@@ -273,23 +291,24 @@ impl Timers {
 
     /// When a timer is due, if it is set.
     pub fn due(&self, step: &StepPath, purpose: Purpose) -> Option<Millis> {
-        self.by_step.get(&(step.clone(), purpose)).copied()
+        let few = self.few.iter().find(|(_, of, p)| (of, *p) == (step, purpose));
+        few.map(|(due, ..)| *due).or_else(|| self.by_step.get(&(step.clone(), purpose)).copied())
     }
 
     /// The earliest timer.
     pub fn first(&self) -> Option<(Millis, &StepPath, Purpose)> {
-        self.by_due.first().map(|((due, step, purpose), ())| (*due, step, *purpose))
+        self.iter().next()
     }
 
     /// Every timer, earliest first.
     pub fn iter(&self) -> impl Iterator<Item = (Millis, &StepPath, Purpose)> {
-        self.by_due.keys().map(|(due, step, purpose)| (*due, step, *purpose))
+        self.few.iter().chain(self.by_due.keys()).map(|(due, step, purpose)| (*due, step, *purpose))
     }
 }
 
 impl From<Timers> for Vec<(Millis, StepPath, Purpose)> {
     fn from(timers: Timers) -> Self {
-        timers.by_due.keys().cloned().collect()
+        timers.few.iter().chain(timers.by_due.keys()).cloned().collect()
     }
 }
 

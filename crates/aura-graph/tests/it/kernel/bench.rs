@@ -27,7 +27,7 @@ pub(super) const START: Millis = Millis(1_800_000_000_000);
 
 /// A run, the time, and what surroundings answer.
 pub(super) struct Bench {
-    pub(super) run: Run,
+    pub(super) run: Arc<Run>,
     pub(super) flow: Arc<Flow>,
     pub(super) now: Millis,
     pub(super) slots: usize,
@@ -97,7 +97,7 @@ impl Bench {
     /// A run that has started so.
     pub(super) fn started(flow: Arc<Flow>, started: RunStarted, slots: usize) -> Self {
         let mut bench = Self {
-            run: Run::new(RunId(Uuid::from_u128(1))),
+            run: Arc::new(Run::new(RunId(Uuid::from_u128(1)))),
             flow,
             now: START,
             slots,
@@ -115,6 +115,7 @@ impl Bench {
 
     /// A run that stands so, with the blobs of another.
     pub(super) fn of(run: Run, head: Hash, flow: Arc<Flow>, other: &Self) -> Self {
+        let run = Arc::new(run);
         let (blobs, now) = (Arc::clone(&other.blobs), other.now);
         let (commits, reuse, lines) = (Vec::new(), BTreeMap::new(), String::new());
         let (slots, kept, messages) = (usize::MAX, None, Vec::new());
@@ -123,7 +124,7 @@ impl Bench {
 
     /// The same run, to go on another way.
     pub(super) fn clone_of(&self) -> Self {
-        let mut bench = Self::of(self.run.clone(), self.head, Arc::clone(&self.flow), self);
+        let mut bench = Self::of(Run::clone(&self.run), self.head, Arc::clone(&self.flow), self);
         bench.commits.clone_from(&self.commits);
         bench.lines.clone_from(&self.lines);
         bench.reuse.clone_from(&self.reuse);
@@ -133,7 +134,7 @@ impl Bench {
     /// Another run, of the same flow.
     pub(super) fn child_of(&self, run: RunId, start: Input) -> Self {
         let mut child = Self {
-            run: Run::new(run),
+            run: Arc::new(Run::new(run)),
             flow: Arc::clone(&self.flow),
             now: self.now,
             kept: None,

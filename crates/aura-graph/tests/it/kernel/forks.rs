@@ -121,7 +121,7 @@ fn a_fork_reuses_outcomes_and_its_history_stands_by_itself() {
     insta::assert_snapshot!(bench.history());
     verified(&bench, &parent, 1);
     let mut state = parent.run.hash;
-    std::mem::swap(&mut state, &mut bench.run.hash);
+    std::mem::swap(&mut state, &mut Arc::make_mut(&mut bench.run).hash);
     assert_eq!(state, bench.run.hash, "it saw what its parent saw");
 }
 
