@@ -191,6 +191,26 @@ impl Limits {
         *self == Self::default()
     }
 
+    /// What is left of each limit when so much was used.
+    #[must_use]
+    pub fn without(mut self, used: &Amounts) -> Self {
+        for resource in Resource::ALL {
+            let limit = self.of_mut(resource);
+            *limit = limit.map(|limit| limit.saturating_sub(used.of(resource)));
+        }
+        self
+    }
+
+    /// The limits as amounts; nothing where there is no limit.
+    pub fn amounts(&self) -> Amounts {
+        Amounts {
+            usd_micros: self.usd_micros.unwrap_or_default(),
+            tokens: self.tokens.unwrap_or_default(),
+            steps: self.steps.unwrap_or_default(),
+            tool_calls: self.tool_calls.unwrap_or_default(),
+        }
+    }
+
     /// The tighter of both, resource by resource.
     #[must_use]
     pub fn tightened(mut self, other: &Self) -> Self {
@@ -226,7 +246,8 @@ impl Budget {
     }
 }
 
-/// Data of `budget.reserved`: what the attempt that is about to be recorded may use at most.
+/// Data of `budget.reserved`: what the attempt that is about to be recorded, or the child that the step starts, may
+/// use at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct BudgetReserved {
     /// What is set aside for it.

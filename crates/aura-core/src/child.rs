@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Amounts, Budget};
 use crate::data::Data;
 use crate::error::Failure;
 use crate::event::FlowPin;
@@ -29,6 +30,11 @@ pub struct Parent {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[n(4)]
     pub detached: bool,
+    /// What the parent set aside for it and for those that go on in its place; absent where nothing limits it, and in
+    /// runs that do not count for their parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(5)]
+    pub budget: Option<Budget>,
 }
 
 /// A child run that a step starts, whole.
@@ -47,6 +53,11 @@ pub struct ChildSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[n(3)]
     pub detached: bool,
+    /// What it may use up: set aside by the parent, or, where it is detached, limits of its own. Absent where nothing
+    /// but its own flow limits it, and in runs that do not count for their parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(4)]
+    pub budget: Option<Budget>,
 }
 
 /// How a child run ended, as its parent is told.
@@ -71,6 +82,10 @@ pub struct ChildCompleted {
     /// Its output.
     #[n(1)]
     pub output: Data,
+    /// What it used, its own children included; absent where that does not count for the parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(2)]
+    pub used: Option<Amounts>,
 }
 
 /// Data of `child.failed`.
@@ -82,6 +97,10 @@ pub struct ChildFailed {
     /// Why.
     #[n(1)]
     pub error: Failure,
+    /// What it used, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(2)]
+    pub used: Option<Amounts>,
 }
 
 /// Data of `child.cancelled`.
@@ -90,6 +109,10 @@ pub struct ChildCancelled {
     /// The child.
     #[n(0)]
     pub run: RunId,
+    /// What it used, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(1)]
+    pub used: Option<Amounts>,
 }
 
 /// Data of `child.continued`.
@@ -101,6 +124,10 @@ pub struct ChildContinued {
     /// The child that goes on in its place.
     #[n(1)]
     pub next: RunId,
+    /// What it used, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[n(2)]
+    pub used: Option<Amounts>,
 }
 
 /// Data of `child.cancelling`: the parent asks its child to stop.

@@ -262,7 +262,7 @@ pub struct RunStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(12)]
     pub deadline: Option<Millis>,
-    /// What it may use up. Filled in by the decision: the flow's own, tightened by what stands here.
+    /// What it may use up. Filled in by the decision: the flow's own, tightened by this and by the parent's share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(13)]
     pub budget: Option<Budget>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Amounts;
 use crate::child::ChildEnd;
 use crate::data::Data;
 use crate::event::{Doubt, Purpose, RunStarted, Settlement};
@@ -119,6 +120,8 @@ pub enum Input {
         run: RunId,
         /// How it ended.
         end: ChildEnd,
+        /// What it used, its own children included; absent where that does not count for the parent.
+        used: Option<Amounts>,
     },
     /// Slots are free for these waiting steps. Has no fact of its own.
     Granted {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aura_core::budget::Amounts;
 use aura_core::canonical;
 use aura_core::child::ChildEnd;
 use aura_core::commit::StoredCommit;
@@ -409,7 +410,7 @@ impl<'a> Backtest<'a> {
                     self.feed(&input);
                 }
             }
-            Input::Child { step, end, .. } => self.child_ended(step, end),
+            Input::Child { step, end, used, .. } => self.child_ended(step, end, used),
             Input::Granted { steps } => self.granted(steps),
             // A sign of life is no outcome.
             Input::Heartbeat(_) | Input::Continue => {}
@@ -420,7 +421,7 @@ impl<'a> Backtest<'a> {
     }
 
     /// The end of a recorded child: for the same step, if that started the same flow with the same input.
-    fn child_ended(&mut self, step: StepPath, end: ChildEnd) {
+    fn child_ended(&mut self, step: StepPath, end: ChildEnd, used: Option<Amounts>) {
         let child = |run: &Run| {
             let spec = &run.children.get(&step)?.spec;
             Some((spec.flow.hash, spec.input.clone(), spec.detached))
@@ -429,7 +430,7 @@ impl<'a> Backtest<'a> {
         // In a fork it has another id.
         if let Some(child) = self.run.children.get(&step).filter(|_| same) {
             let run = child.run;
-            self.feed(&Input::Child { step, run, end });
+            self.feed(&Input::Child { step, run, end, used });
         }
     }
 

@@ -1,5 +1,8 @@
 //! Behaviour flags: numbers for changes that would decide an old history differently. A run obeys the flags that
 //! its `run.started` lists; a number is never used again.
 
+/// What a child uses counts for the budgets of its parent, which sets aside what the child may use.
+pub const CHILDREN_COUNT: u32 = 1;
+
 /// The flags that new runs obey, ascending.
-pub const CURRENT: &[u32] = &[];
+pub const CURRENT: &[u32] = &[CHILDREN_COUNT];

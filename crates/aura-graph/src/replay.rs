@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aura_core::budget::Amounts;
 use aura_core::child::ChildEnd;
 use aura_core::commit::{Cause, StoredCommit};
 use aura_core::event::{ActivityHeartbeat, Doubt, EffectSettled, Event, EventBody, Settlement};
@@ -108,18 +109,19 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         }
         EventBody::EffectSettled(data) => settle_of(data),
         body => {
-            return Some(Input::Child { step: step?, run: told_by(body)?, end: child_end(body)? });
+            let (run, used) = told_by(body)?;
+            return Some(Input::Child { step: step?, run, end: child_end(body)?, used });
         }
     })
 }
 
-/// The child whose end an event tells.
-fn told_by(body: &EventBody) -> Option<RunId> {
+/// The child whose end an event tells, and what it used.
+fn told_by(body: &EventBody) -> Option<(RunId, Option<Amounts>)> {
     match body {
-        EventBody::ChildCompleted(data) => Some(data.run),
-        EventBody::ChildFailed(data) => Some(data.run),
-        EventBody::ChildCancelled(data) => Some(data.run),
-        EventBody::ChildContinued(data) => Some(data.run),
+        EventBody::ChildCompleted(data) => Some((data.run, data.used)),
+        EventBody::ChildFailed(data) => Some((data.run, data.used)),
+        EventBody::ChildCancelled(data) => Some((data.run, data.used)),
+        EventBody::ChildContinued(data) => Some((data.run, data.used)),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! Budgets as people read and write them.
 
-use aura_core::budget::{Budget, BudgetExceeded, Limits, OnExceeded, Resource, Rounding, micros};
+use aura_core::budget::{
+    Amounts, Budget, BudgetExceeded, Limits, OnExceeded, Resource, Rounding, micros,
+};
 use aura_core::error::{Code, Problem};
 use aura_core::path::StepPath;
 use aura_core::time::{Millis, parse_duration};
@@ -79,6 +81,16 @@ fn words(resource: Resource) -> &'static str {
         Resource::ToolCalls => "calls",
         Resource::Duration => "of time",
     }
+}
+
+/// Amounts in words: `$0.50, 3 calls`.
+pub(crate) fn amounts(amounts: &Amounts) -> String {
+    let used = Resource::ALL.into_iter().filter(|resource| amounts.of(*resource) > 0);
+    let parts = used.map(|resource| match resource {
+        Resource::Usd => resource.show(amounts.of(resource)),
+        counted => format!("{} {}", counted.show(amounts.of(counted)), words(counted)),
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Until when a budget's time runs: it stands still while a person is asked for more.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use aura_core::commit::StoredCommit;
 use aura_core::data::Data;
+use aura_core::event::EventBody;
 use aura_core::ports::{RunQuery, Store};
 use aura_core::{Code, RunId};
 use aura_engine::{Message, open_history};
+use aura_graph::Run;
 use aura_graph::state::Phase;
 use aura_testkit::model_store::{Disk, ModelStore};
 use aura_testkit::world::start_family;
@@ -53,9 +55,14 @@ nodes:
 const SLEEPY: &str = "flow: sleepy\nnodes: [{ id: s, sleep: 12h }]\n";
 
 fn files() -> BTreeMap<String, String> {
-    [("leaf.yaml", LEAF), ("bad.yaml", BAD), ("sleepy.yaml", SLEEPY)]
-        .map(|(file, text)| (file.to_owned(), text.to_owned()))
-        .into()
+    let files = [
+        ("leaf.yaml", LEAF),
+        ("bad.yaml", BAD),
+        ("sleepy.yaml", SLEEPY),
+        ("spender.yaml", SPENDER),
+        ("caller.yaml", CALLER),
+    ];
+    files.map(|(file, text)| (file.to_owned(), text.to_owned())).into()
 }
 
 /// Lets everything happen: calls give nothing, and the clock goes to what is due.
@@ -76,16 +83,19 @@ fn finish(bench: &mut Bench, run: RunId) -> Phase {
     panic!("the tree hangs: {open:#?}");
 }
 
-fn tree() -> (Disk, RunId) {
+fn tree(source: &str) -> (Disk, RunId) {
     let mut bench = Bench::new(8);
     let run = RunId(Uuid::from_u128(1));
     let salt = bench.store.info().unwrap().salt;
-    let start = start_family(1, (TREE, &files()), json!({}), salt);
+    let start = start_family(1, (source, &files()), json!({}), salt);
     bench.start_this(run, start);
-    let phase = finish(&mut bench, run);
-    let expected = json!([Code::WaitTimeout, [4, 4]]);
-    assert_eq!(phase, Phase::Completed(Data::from(expected)));
+    finish(&mut bench, run);
     (bench.store.disk(), run)
+}
+
+/// What a run of a store came to.
+fn state(disk: &Disk, run: RunId) -> Run {
+    open_history(&ModelStore::from_disk(disk.clone()), run).unwrap().unwrap().run
 }
 
 /// The disk as it would be if only these commits had reached it.
@@ -104,10 +114,9 @@ fn cut(whole: &Disk, log: &[StoredCommit]) -> Disk {
     disk
 }
 
-#[test]
-fn a_tree_goes_on_from_any_place_of_its_log() {
-    let (whole, root) = tree();
-    let expected = open_history(&ModelStore::from_disk(whole.clone()), root).unwrap().unwrap();
+/// Plays a tree, and once more from each place of its log; `holds` says whether it came to what it should.
+fn from_any_place(source: &str, holds: impl Fn(&Bench, RunId)) {
+    let (whole, root) = tree(source);
     let mut last = 0;
     for length in 1..=whole.log.len() {
         let disk = cut(&whole, &whole.log[..length]);
@@ -118,13 +127,66 @@ fn a_tree_goes_on_from_any_place_of_its_log() {
             continue;
         }
         bench.shard.deliver(Message::Perform { run: root, reply: Box::new(|_| ()) });
-        let phase = finish(&mut bench, root);
-        assert_eq!(phase, expected.run.phase, "after {length} of {} commits", whole.log.len());
+        finish(&mut bench, root);
+        holds(&bench, root);
         let open = bench.store.runs(&RunQuery::default()).unwrap();
         let open: Vec<_> = open.iter().filter(|row| !row.status.closed()).collect();
-        assert!(open.is_empty(), "after {length} commits: {open:?}");
+        assert!(open.is_empty(), "after {length} of {} commits: {open:?}", whole.log.len());
     }
     assert!(last <= 2, "the root ends last");
+}
+
+#[test]
+fn a_tree_goes_on_from_any_place_of_its_log() {
+    let expected = Phase::Completed(Data::from(json!([Code::WaitTimeout, [4, 4]])));
+    let (whole, root) = tree(TREE);
+    assert_eq!(state(&whole, root).phase, expected);
+    from_any_place(TREE, |bench, root| assert_eq!(bench.run(root).phase, expected));
+}
+
+/// Children side by side, each with children, of which one goes on anew; there are calls for some of them only.
+const BUDGETED: &str = r#"
+flow: budgeted
+budget: { tool_calls: 5, steps: 60 }
+nodes:
+  - id: m
+    map:
+      items: [1, 2, 3, 4]
+      on_item_error: collect
+      do:
+        - { id: c, budget: { tool_calls: 2, steps: 12 }, flow: { file: spender.yaml } }
+output: "{{ steps.m.output | map(attribute='status') | list }}"
+"#;
+
+const SPENDER: &str = r"
+flow: spender
+nodes:
+  - id: sides
+    parallel:
+      branches:
+        a: [{ id: t, tool: sim.read, with: { n: 1 } }]
+        b: [{ id: inner, flow: { file: caller.yaml } }, { id: on, flow: { file: leaf.yaml, input: { n: 2 } } }]
+";
+
+const CALLER: &str = "flow: caller\nnodes: [{ id: t, tool: sim.read, with: { n: 2 } }]\n";
+
+#[test]
+fn children_side_by_side_never_use_more_than_their_parent_may() {
+    from_any_place(BUDGETED, |bench, root| {
+        let run = bench.run(root);
+        let spent = run.budgets.run.spent;
+        assert!(spent.tool_calls <= 5 && spent.steps <= 60, "{spent:?}");
+        assert!(run.budgets.run.reserved.is_nothing() && run.budgets.lent.is_empty());
+        // A call that was made again after the process was gone counts, too, and is none that another has.
+        let calls = bench.store.disk().log.into_iter().flat_map(|commit| commit.events().unwrap());
+        let calls = calls.filter(|event| matches!(event.body, EventBody::ToolCalled(_))).count();
+        assert_eq!(spent.tool_calls, calls as u64);
+    });
+    let (whole, root) = tree(BUDGETED);
+    let run = state(&whole, root);
+    let expected = json!(["completed", "completed", "failed", "failed"]);
+    assert_eq!(run.phase, Phase::Completed(Data::from(expected)));
+    assert_eq!(run.budgets.run.spent.tool_calls, 5);
 }
 
 #[test]

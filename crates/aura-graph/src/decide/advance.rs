@@ -71,7 +71,7 @@ impl Work<'_, '_> {
             let mut moved = false;
             for place in 0..def.nodes.len() {
                 let reach = reach(self.run.scope(body), &def, place);
-                if reach == Reach::Ready && self.run.asks_for_more(body) {
+                if reach == Reach::Ready && self.waits_for_budget(body, &def.nodes[place]) {
                     continue;
                 }
                 if reach != Reach::NotYet && !self.spend() {

@@ -146,7 +146,7 @@ impl Work<'_, '_> {
                 self.journal(step, *number, asked, *call)
             }
             Input::Unknown { steps, doubt } => self.unknown(steps, *doubt),
-            Input::Child { step, run, end } => self.child_ended(step, *run, end),
+            Input::Child { step, run, end, used } => self.child_ended(step, (*run, *used), end),
             Input::Granted { steps } => self.granted(steps),
             Input::Continue => {
                 self.everywhere();
@@ -172,10 +172,7 @@ impl Work<'_, '_> {
         // Initial variables may refer to the input, so they are rendered against a run that has it.
         Arc::make_mut(&mut self.run).started = Some(Arc::new(start.clone()));
         let own = self.flow.deadline_ms.map(|span| self.now.plus(span));
-        start.budget = match (self.flow.budget, start.budget) {
-            (own, Some(given)) => Some(own.unwrap_or_default().tightened(&given.limits)),
-            (own, None) => own,
-        };
+        start.budget = super::share::at_start(self.flow.budget, &start);
         start.deadline = own.into_iter().chain(start.deadline).min();
         let root = StepPath::root();
         let context = self.context(&root);

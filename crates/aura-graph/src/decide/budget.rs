@@ -71,7 +71,7 @@ impl Work<'_, '_> {
     }
 
     /// What would pass a limit is not done.
-    fn exceeded(&mut self, step: &StepPath, lack: Lack) -> Step {
+    pub(super) fn exceeded(&mut self, step: &StepPath, lack: Lack) -> Step {
         let (list, place) = self.node_def(step)?;
         let leads_elsewhere = list.nodes[place].on_budget.is_some();
         if self.asks(&lack.of) && !leads_elsewhere {
@@ -169,7 +169,7 @@ impl Work<'_, '_> {
         self.go_on_within()
     }
 
-    fn go_on_within(&mut self) -> Step {
+    pub(super) fn go_on_within(&mut self) -> Step {
         self.everywhere();
         let ready: Vec<_> = self.run.ready().map(|(step, _)| step.clone()).collect();
         self.granted(&ready)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aura_core::budget::Amounts;
 use aura_core::child::{
     ChildCancelled, ChildCancelling, ChildCompleted, ChildContinued, ChildEnd, ChildFailed,
     ChildSpec, RunContinued, child_seed, next_seed,
@@ -16,6 +17,7 @@ use aura_core::limits;
 use aura_core::path::StepPath;
 use serde_json::{Value, json};
 
+use super::share::Share;
 use super::turn::{Evaluated, Step, Stop, Work, evaluated};
 use crate::definition::{Child, Node, fits};
 use crate::expr::{Context, Template};
@@ -35,12 +37,23 @@ impl Work<'_, '_> {
             Ok(input) => input,
             Err(failure) => return Ok(Err(failure)),
         };
-        let spec = match self.child_spec(step, child, input) {
+        let mut spec = match self.child_spec(step, child, input) {
             Ok(spec) => spec,
             Err(failure) => return Ok(Err(failure)),
         };
         let run = spec.run;
+        let counts = !child.detached && self.children_count();
+        spec.budget = match self.share_of(step, node, child) {
+            _ if !counts => self.own_share(node),
+            Share::Of(share) => share,
+            Share::Later => return Ok(Ok(())),
+            Share::Lacks(lack) => return self.exceeded(step, lack).map(Ok),
+        };
+        let share = spec.budget;
         self.started(step, node, Opened::Child(Arc::new(spec)))?;
+        if counts {
+            self.lend(step, share)?;
+        }
         if child.detached {
             return self.complete_value(step, Data::from(json!({ "run": run }))).map(Ok);
         }
@@ -78,7 +91,8 @@ impl Work<'_, '_> {
             bundle: started.flow.bundle,
             file: Some(heading.file.clone()),
         };
-        Ok(ChildSpec { run, flow, input: self.keep(input)?, detached: child.detached })
+        let (input, detached) = (self.keep(input)?, child.detached);
+        Ok(ChildSpec { run, flow, input, detached, budget: None })
     }
 
     /// Another run would call its effects itself, which a fork may only where its own are called.
@@ -93,33 +107,59 @@ impl Work<'_, '_> {
     }
 
     /// A child ended: its step ends with it, and what stops around the step may end.
-    pub(super) fn child_ended(&mut self, step: &StepPath, run: RunId, end: &ChildEnd) -> Step {
+    pub(super) fn child_ended(
+        &mut self,
+        step: &StepPath,
+        (run, used): (RunId, Option<Amounts>),
+        end: &ChildEnd,
+    ) -> Step {
         let child = self.run.children.get(step).filter(|child| child.run == run);
         let flow = child.ok_or(Stop::Nothing)?.spec.flow.name.clone();
+        let shared = self.run.budgets.lent.contains_key(step);
+        self.child_ended_as(step, (run, used), end, &flow)?;
+        if shared && !matches!(end, ChildEnd::Continued(_)) {
+            // What it left may be what others wait for.
+            self.go_on_within()?;
+        }
+        Ok(())
+    }
+
+    fn child_ended_as(
+        &mut self,
+        step: &StepPath,
+        (run, used): (RunId, Option<Amounts>),
+        end: &ChildEnd,
+        flow: &str,
+    ) -> Step {
         match end {
             ChildEnd::Completed(output) => {
                 let output = output.clone();
-                let data = ChildCompleted { run, output: output.clone() };
+                let data = ChildCompleted { run, output: output.clone(), used };
                 self.emit(step, EventBody::ChildCompleted(data))?;
+                self.settle_child(step, used)?;
                 if self.past_deadline(step) {
                     return self.unwind(step);
                 }
                 self.complete(step, Output::Task, Val::Data(output))
             }
             ChildEnd::Failed(error) => {
-                self.emit(step, EventBody::ChildFailed(ChildFailed { run, error: error.clone() }))?;
+                let data = ChildFailed { run, error: error.clone(), used };
+                self.emit(step, EventBody::ChildFailed(data))?;
+                self.settle_child(step, used)?;
                 let message = format!("child run {run} ({flow}) failed: {}", error.message);
                 let failure = if error.certain { Failure::certain } else { Failure::in_doubt };
                 self.child_failed(step, failure(error.code, message))
             }
             ChildEnd::Cancelled => {
-                self.emit(step, EventBody::ChildCancelled(ChildCancelled { run }))?;
+                self.emit(step, EventBody::ChildCancelled(ChildCancelled { run, used }))?;
+                self.settle_child(step, used)?;
                 let message = format!("child run {run} ({flow}) was cancelled");
                 self.child_failed(step, Failure::certain(Code::Cancelled, message))
             }
             ChildEnd::Continued(next) => {
-                let data = ChildContinued { run, next: *next };
+                let data = ChildContinued { run, next: *next, used };
                 self.emit(step, EventBody::ChildContinued(data))?;
+                self.lend_on(step, used)?;
                 self.unwind(step)
             }
         }

@@ -11,6 +11,7 @@ use aura_core::id::RunId;
 use aura_core::input::Input;
 use aura_core::path::StepPath;
 
+use crate::flags::CHILDREN_COUNT;
 use crate::state::Run;
 
 /// The messages that follow from the facts of a turn, given the state after them.
@@ -53,7 +54,8 @@ fn by(run: &Run) -> String {
 pub fn end_message(run: &Run) -> Option<(RunId, Input)> {
     let parent = run.started.as_ref()?.parent.as_ref().filter(|parent| !parent.detached)?;
     let (step, end) = (parent.step.clone(), run.end()?);
-    Some((parent.run, Input::Child { step, run: run.id, end }))
+    let used = run.obeys(CHILDREN_COUNT).then_some(run.budgets.run.spent);
+    Some((parent.run, Input::Child { step, run: run.id, end, used }))
 }
 
 /// What the child of a step starts with: it has labels, permissions and actor of its parent.
@@ -62,6 +64,8 @@ pub fn child_started(run: &Run, step: &StepPath, spec: &ChildSpec) -> Option<Run
     let seed = child_seed(started.seed, step);
     let above = started.parent.as_ref().map_or(0, |parent| parent.depth);
     let root = if spec.detached { spec.run } else { run.root_run() };
+    let counts = run.obeys(CHILDREN_COUNT) && !spec.detached;
+    let own = if counts { None } else { spec.budget.or(started.budget) };
     Some(RunStarted {
         flow: spec.flow.clone(),
         input: spec.input.clone(),
@@ -76,11 +80,13 @@ pub fn child_started(run: &Run, step: &StepPath, spec: &ChildSpec) -> Option<Run
             root,
             depth: above + 1,
             detached: spec.detached,
+            budget: spec.budget.filter(|_| counts),
         }),
         continues: None,
         signals: Vec::new(),
         // What bounds the time of the parent bounds that of its children.
         deadline: started.deadline.filter(|_| !spec.detached),
+        budget: own,
         state: Hash::ZERO,
         ..RunStarted::clone(started)
     })
@@ -92,6 +98,13 @@ pub fn next_started(run: &Run) -> Option<(RunId, RunStarted)> {
     let continued = run.continued.as_ref()?;
     let seed = next_seed(started.seed);
     let kept = run.signals.in_order();
+    let mut parent = started.parent.clone();
+    let shared = parent.as_mut().and_then(|parent| parent.budget.as_mut());
+    // What was set aside for this run is for all that go on in its place together.
+    let own = started.budget.filter(|_| shared.is_none());
+    if let Some(shared) = shared {
+        shared.limits = shared.limits.without(&run.budgets.run.spent);
+    }
     let next = RunStarted {
         input: continued.input.clone(),
         wide_numbers: Vec::new(),
@@ -101,6 +114,8 @@ pub fn next_started(run: &Run) -> Option<(RunId, RunStarted)> {
         continues: Some(run.id),
         signals: kept.iter().map(|signal| SignalReceived::clone(signal)).collect(),
         deadline: None,
+        parent,
+        budget: own,
         state: Hash::ZERO,
         ..RunStarted::clone(started)
     };

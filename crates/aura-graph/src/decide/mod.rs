@@ -15,6 +15,7 @@ mod fork;
 mod messages;
 mod probe;
 mod settle;
+mod share;
 mod stop;
 mod tasks;
 mod turn;

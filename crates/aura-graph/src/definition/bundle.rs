@@ -123,6 +123,7 @@ fn heading(file: &str, flow: &Flow) -> Heading {
         version: flow.version.clone(),
         hash: flow.hash,
         input: flow.input.clone(),
+        budget: flow.budget,
     }
 }
 

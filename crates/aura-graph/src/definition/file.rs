@@ -131,10 +131,10 @@ fn one_kind() -> Value {
 }
 
 /// Nodes with steps within them.
-const WITHIN: &[&str] = &["code", "switch", "parallel", "map", "loop"];
+const WITHIN: &[&str] = &["code", "switch", "parallel", "map", "loop", "flow"];
 
 /// Nodes that a budget may stop.
-const BOUND: &[&str] = &["tool", "code", "switch", "parallel", "map", "loop"];
+const BOUND: &[&str] = &["tool", "code", "switch", "parallel", "map", "loop", "flow"];
 
 /// Keys that mean something on some kinds of node only: which, and why not elsewhere.
 pub(super) const ONLY_ON: &[(&str, &[&str], &str)] = &[

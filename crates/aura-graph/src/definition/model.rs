@@ -83,6 +83,8 @@ pub struct Heading {
     pub hash: Hash,
     /// JSON Schema of its input.
     pub input: Option<Value>,
+    /// What a run of it may use up.
+    pub budget: Option<Budget>,
 }
 
 impl Flow {

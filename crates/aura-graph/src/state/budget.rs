@@ -23,6 +23,9 @@ pub struct Budgets {
     /// What each call that is not settled reserved.
     #[serde(with = "maps")]
     pub open: Shared<StepPath, Amounts>,
+    /// What is set aside for each child in work.
+    #[serde(default, with = "maps")]
+    pub lent: Shared<StepPath, Amounts>,
 }
 
 /// A budget, and what was used of it.
@@ -38,6 +41,9 @@ pub struct Pool {
     pub spent: Amounts,
     /// What is reserved, in all.
     pub reserved: Amounts,
+    /// What of it is set aside for children: as much of it as they leave is free again when they end.
+    #[serde(default)]
+    pub lent: Amounts,
     /// When its time began; later by the time in which its question was open.
     pub since: Millis,
 }
@@ -83,14 +89,14 @@ impl Pool {
         Some(self.limits.of(resource)?.saturating_sub(used))
     }
 
-    /// The first resource of which there is too little for `new`.
-    fn lack(&self, of: &StepPath, new: Amounts) -> Option<Lack> {
+    /// The first resource of which there is too little for `new`, with what is reserved as `reserved` tells it.
+    fn lack(&self, of: &StepPath, new: Amounts, reserved: fn(&Self) -> Amounts) -> Option<Lack> {
         if self.limits.is_empty() {
             return None;
         }
         Resource::ALL.into_iter().find_map(|resource| {
             let (limit, wanted) = (self.limits.of(resource)?, new.of(resource));
-            let (spent, reserved) = (self.spent.of(resource), self.reserved.of(resource));
+            let (spent, reserved) = (self.spent.of(resource), reserved(self).of(resource));
             let after = spent.saturating_add(reserved).saturating_add(wanted);
             let of = of.clone();
             (wanted > 0 && after > limit).then_some(Lack {
@@ -113,13 +119,41 @@ impl Budgets {
 
     /// The limit that `new` at `step` would pass, that of the run first, then from the outside in.
     pub fn lack(&self, step: &StepPath, new: Amounts) -> Option<Lack> {
-        let own = self.run.lack(&StepPath::root(), new);
+        self.lack_with(step, new, |pool| pool.reserved)
+    }
+
+    /// Whether `new` at `step` would pass a limit only because of what is set aside for children: it waits for them.
+    pub fn waits_for_children(&self, step: &StepPath, new: Amounts) -> bool {
+        let unlent = |pool: &Pool| pool.reserved.minus(pool.lent);
+        !self.lent.is_empty()
+            && self.lack(step, new).is_some()
+            && self.lack_with(step, new, unlent).is_none()
+    }
+
+    fn lack_with(
+        &self,
+        step: &StepPath,
+        new: Amounts,
+        reserved: fn(&Pool) -> Amounts,
+    ) -> Option<Lack> {
+        let own = self.run.lack(&StepPath::root(), new, reserved);
         if own.is_some() || self.steps.is_empty() {
             return own;
         }
         let mut around = around(step);
         around.reverse();
-        around.iter().find_map(|path| self.steps.get(path)?.lack(path, new))
+        around.iter().find_map(|path| self.steps.get(path)?.lack(path, new, reserved))
+    }
+
+    /// The budgets that hold for what starts at `step`, that of the run first, each with whose it is.
+    pub(crate) fn holding(&self, step: &StepPath) -> Vec<(StepPath, &Pool)> {
+        let mut around = around(step);
+        around.reverse();
+        let steps = around.into_iter().filter_map(|path| {
+            let pool = self.steps.get(&path)?;
+            Some((path, &**pool))
+        });
+        std::iter::once((StepPath::root(), &self.run)).chain(steps).collect()
     }
 
     /// Whether no node may start any more at `step`, because a budget around it has no steps left.
@@ -158,7 +192,25 @@ impl Budgets {
         self.open.insert_mut(step.clone(), amounts);
     }
 
+    /// Sets aside what the child of a step may use.
+    pub(super) fn lend(&mut self, step: &StepPath, amounts: Amounts) {
+        self.each(step, |pool| {
+            pool.reserved = pool.reserved.plus(amounts);
+            pool.lent = pool.lent.plus(amounts);
+        });
+        self.lent.insert_mut(step.clone(), amounts);
+    }
+
     pub(super) fn settle(&mut self, step: &StepPath, spent: Amounts) -> Option<()> {
+        if let Some(lent) = self.lent.get(step).copied() {
+            self.lent.remove_mut(step);
+            self.each(step, |pool| {
+                pool.reserved = pool.reserved.minus(lent);
+                pool.lent = pool.lent.minus(lent);
+                pool.spent = pool.spent.plus(spent);
+            });
+            return Some(());
+        }
         let reserved = *self.open.get(step)?;
         self.open.remove_mut(step);
         self.each(step, |pool| {
@@ -170,6 +222,10 @@ impl Budgets {
 
     /// Forgets what lies at `path` or below it; a reservation that nobody settled counts as used.
     pub(super) fn drop_below(&mut self, path: &StepPath) {
+        for step in keys_below(&self.lent, path) {
+            let lent = self.lent.get(&step).copied().unwrap_or_default();
+            self.settle(&step, lent);
+        }
         if !self.open.is_empty() {
             for step in keys_below(&self.open, path) {
                 let reserved = self.open.get(&step).copied().unwrap_or_default();
@@ -314,9 +370,20 @@ impl Run {
         asked(&StepPath::root()) || around(place).iter().any(asked)
     }
 
-    /// Whether a task waits until people have answered whether a budget is raised.
+    /// Whether a task waits until people have answered whether a budget is raised, or until children have ended that
+    /// may use what there is.
     pub fn waits_for_more(&self, step: &StepPath) -> bool {
-        self.asks_for_more(step) && !self.is_bound_to_follow(step)
+        (self.asks_for_more(step) || self.waits_for_children(step))
+            && !self.is_bound_to_follow(step)
+    }
+
+    /// Whether the call of a task would fit its budgets but for what is set aside for children.
+    pub fn waits_for_children(&self, step: &StepPath) -> bool {
+        !self.budgets.lent.is_empty()
+            && self.tasks.get(step).is_some_and(|task| {
+                let cost = task.spec.cost.unwrap_or_default();
+                self.budgets.waits_for_children(step, Amounts { tool_calls: 1, ..cost })
+            })
     }
 
     /// Whether the call of a step follows up one that was made: no budget stops it. That is the case for a

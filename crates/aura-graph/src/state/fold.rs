@@ -157,7 +157,11 @@ fn on_step(run: &mut Run, step: &StepPath, event: &Event) -> Option<()> {
         EventBody::ApprovalDenied(data) => no_approval(run, step, Some(&data.actor)),
         EventBody::ApprovalExpired(_) => no_approval(run, step, None),
         EventBody::BudgetReserved(data) => {
-            run.budgets.reserve(step, data.amounts);
+            if run.children.contains_key(step) {
+                run.budgets.lend(step, data.amounts);
+            } else {
+                run.budgets.reserve(step, data.amounts);
+            }
             Some(())
         }
         EventBody::BudgetSettled(data) => run.budgets.settle(step, data.spent),
@@ -249,6 +253,17 @@ fn time_function(run: &mut Run, step: &StepPath) {
 }
 
 fn on_child(run: &mut Run, step: &StepPath, body: &EventBody) -> Option<()> {
+    let used = match body {
+        EventBody::ChildCompleted(data) => data.used,
+        EventBody::ChildFailed(data) => data.used,
+        EventBody::ChildCancelled(data) => data.used,
+        EventBody::ChildContinued(data) => data.used,
+        _ => None,
+    };
+    // Where something was set aside for it, that is settled next.
+    if let Some(used) = used.filter(|_| !run.budgets.lent.contains_key(step)) {
+        run.budgets.count(step, used);
+    }
     match body {
         EventBody::ChildCancelling(data) => {
             Arc::make_mut(run.children.get_mut(step)?).cancelling = Some(data.reason.clone());

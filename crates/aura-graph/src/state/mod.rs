@@ -603,6 +603,11 @@ impl Run {
         parent.filter(|parent| !parent.detached).map_or(self.id, |parent| parent.root)
     }
 
+    /// Whether it obeys a behaviour flag of [`crate::flags`].
+    pub fn obeys(&self, flag: u32) -> bool {
+        self.started.as_ref().is_some_and(|started| started.flags.contains(&flag))
+    }
+
     /// How it ended, as a parent is told; `None` while it goes on.
     pub fn end(&self) -> Option<ChildEnd> {
         match (&self.phase, &self.continued) {

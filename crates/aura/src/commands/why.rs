@@ -267,12 +267,23 @@ fn of_child(run: &Run, step: &StepPath, child: &Child) -> Reason {
     Reason {
         kind: "child",
         step: Some(step.clone()),
-        what: format!("it waits at {step} for child run {} ({})", child.run, child.spec.flow.name),
+        what: format!(
+            "it waits at {step} for child run {} ({}){}",
+            child.run,
+            child.spec.flow.name,
+            share(run, step)
+        ),
         since: since(run, step),
         until: run.timers.due(step, Purpose::Deadline),
         next: plain(&next),
         commands: vec![format!("aura why {}", child.run)],
     }
+}
+
+/// What is set aside for a child: nodes and calls of its parent may wait for that.
+fn share(run: &Run, step: &StepPath) -> String {
+    let lent = run.budgets.lent.get(step).filter(|lent| !lent.is_nothing());
+    lent.map(|lent| format!(", which may use {}", budget::amounts(lent))).unwrap_or_default()
 }
 
 fn performed_by(owner: Option<&OwnerInfo>) -> String {
@@ -429,7 +440,11 @@ fn of_task(run: &Run, step: &StepPath, task: &Task, owner: Option<&OwnerInfo>) -
         TaskPhase::Ready if run.waits_for_more(step) => (
             "budget",
             format!("{tool} at {step} is ready"),
-            "it is called when somebody has answered whether there is more budget".to_owned(),
+            if run.asks_for_more(step) {
+                "it is called when somebody has answered whether there is more budget".to_owned()
+            } else {
+                "it is called when a child has ended that may use the rest of the budget".to_owned()
+            },
             Vec::new(),
         ),
         TaskPhase::Held | TaskPhase::Ready | TaskPhase::Failed if run.paused.is_some() => (

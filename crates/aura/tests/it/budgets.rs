@@ -56,6 +56,48 @@ fn a_person_is_asked_for_more_and_says_yes() {
 }
 
 #[test]
+fn what_children_use_counts_for_their_parent() {
+    let place = Place::new();
+    place.file(
+        "parent.yaml",
+        r#"
+flow: parent
+budget: { tool_calls: 3 }
+nodes:
+  - id: m
+    on_error: continue
+    map: { items: [a, b, c], on_item_error: collect, do: [{ id: c, flow: { file: child.yaml, input: { name: $item } } }] }
+output: "{{ steps.m.output | map(attribute='status') | list }}"
+"#,
+    );
+    place.file(
+        "child.yaml",
+        r#"
+flow: child
+input: { type: object, properties: { name: { type: string } } }
+nodes:
+  - { id: one, tool: file.write, with: { path: "{{ input.name }}1", text: x } }
+  - { id: two, tool: file.write, with: { path: "{{ input.name }}2", text: x } }
+"#,
+    );
+    let told = place.aura(&["run", "parent.yaml", "--json"]).exits(0).json();
+    assert_eq!(told["output"], json!(["completed", "failed", "failed"]));
+    let written = ["a1", "a2", "b1", "b2", "c1"].map(|name| place.work().join(name).exists());
+    assert_eq!(written, [true, true, true, false, false]);
+    let run = told["run_id"].as_str().unwrap();
+    let shown = place.aura(&["show", run]).exits(0);
+    assert!(shown.out.contains("3 of 3 calls"), "{}", shown.out);
+    let events = place.aura(&["events", run, "--type", "budget"]).exits(0).out;
+    assert!(events.contains("budget.reserved") && events.contains("budget.settled"), "{events}");
+    place.aura(&["replay", run, "--verify"]).exits(0);
+    // A child that waits keeps what is set aside for it.
+    place.file("child.yaml", "flow: child\nnodes: [{ id: w, wait: { signal: go } }]\n");
+    let told = place.aura(&["run", "parent.yaml", "--json"]).exits(3).json();
+    let why = place.aura(&["why", told["run_id"].as_str().unwrap()]).exits(0);
+    assert!(why.out.contains("which may use 3 calls"), "{}", why.out);
+}
+
+#[test]
 fn a_no_lets_what_would_pass_a_limit_fail() {
     let place = Place::new();
     place.file("asks.yaml", ASKS);

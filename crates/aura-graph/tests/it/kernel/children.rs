@@ -29,7 +29,7 @@ fn child(bench: &Bench, step: &str) -> RunId {
 }
 
 fn ended(bench: &Bench, step: &str, end: ChildEnd) -> Input {
-    Input::Child { step: step.into(), run: child(bench, step), end }
+    Input::Child { step: step.into(), run: child(bench, step), end, used: None }
 }
 
 fn completed(value: Value) -> ChildEnd {
@@ -62,9 +62,9 @@ fn a_child_of_another_run_or_step_changes_nothing() {
     let bench = bench("flow: f\nnodes: [{ id: a, flow: { file: small.yaml, input: { n: 1 } } }]\n");
     let other = RunId(Uuid::from_u128(99));
     let end = completed(Value::Null);
-    bench.nothing(&Input::Child { step: "a".into(), run: other, end: end.clone() });
+    bench.nothing(&Input::Child { step: "a".into(), run: other, end: end.clone(), used: None });
     let run = child(&bench, "a");
-    bench.nothing(&Input::Child { step: "b".into(), run, end });
+    bench.nothing(&Input::Child { step: "b".into(), run, end, used: None });
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod probes;
 mod properties;
 mod reuse;
 mod saga;
+mod shares;
 mod signals;
 mod stopping;

@@ -80,7 +80,8 @@ nodes:
             tools: [sim.pure, sim.read, sim.irreversible]
             on_error: continue
             deadline: 1h
-        child: [{ id: c, deadline: 20s, flow: { file: child.yaml, input: { v: $input } } }]
+        child: [{ id: c, deadline: 20s, budget: { CHILD }, flow: { file: child.yaml, input: { v: $input } } }]
+        other: [{ id: d, budget: { CHILD }, on_budget: e, flow: { file: child.yaml } }, { id: e, set: { poor: true } }]
   - { id: join, after: [items, sides, same], set: { joined: true } }
   - id: count
     set: { n: "{{ vars.n + 1 }}" }
@@ -102,18 +103,20 @@ nodes:
 output: { v: $steps.first.output, items: $steps.items.output, n: $vars.n }
 "#;
 
-/// Budgets of the run and of its items: of which there is enough, or almost, and far too little.
-const BUDGETS: &[(&str, &str)] = &[
-    ("{ steps: 1000 }", "{ usd: 1000 }"),
+/// Budgets of the run, of its items and of each child: of which there is enough, or almost, and far too little.
+const BUDGETS: &[(&str, &str, &str)] = &[
+    ("{ steps: 1000 }", "{ usd: 1000 }", "{ steps: 50 }"),
     (
         "{ usd: 1.40, tokens: 40, steps: 30, tool_calls: 14, duration: 15m, on_exceeded: ask }",
         "{ usd: 0.70, tool_calls: 7, duration: 1m }",
+        "{ usd: 0.30, tokens: 9, steps: 4, tool_calls: 3, on_exceeded: ask }",
     ),
     (
         "{ tokens: 18, tool_calls: 9, on_exceeded: ask }",
         "{ usd: 0.55, duration: 20s, on_exceeded: ask }",
+        "{ duration: 30s }",
     ),
-    ("{ usd: 0.65, tokens: 18 }", "{ usd: 0.45 }"),
+    ("{ usd: 0.65, tokens: 18 }", "{ usd: 0.45 }", "{ tokens: 9 }"),
 ];
 
 /// Something that a function asks for, if one is at work.
@@ -209,7 +212,15 @@ fn of_child(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
         2 => ChildEnd::Continued(RunId(uuid::Uuid::from_u128(seed.below(9) as u128))),
         _ => ChildEnd::Completed(Data::from(value.clone())),
     };
-    Some(Input::Child { step: step.clone(), run: child.run, end })
+    let lent = bench.run.budgets.lent.get(step).copied().unwrap_or_default();
+    let used = Amounts {
+        usd_micros: lent.usd_micros / 2,
+        tokens: seed.below(3) as u64 * lent.tokens / 2,
+        steps: lent.steps.min(3),
+        tool_calls: lent.tool_calls,
+    };
+    let used = (!seed.one_in(9)).then_some(used);
+    Some(Input::Child { step: step.clone(), run: child.run, end, used })
 }
 
 fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {
@@ -222,11 +233,12 @@ fn history(seed: u64, value: &Value) -> Bench {
 }
 
 /// A history that the seed leads to, with one of these budgets.
-fn history_within(budgets: &[(&str, &str)], seed: u64, value: &Value) -> Bench {
+fn history_within(budgets: &[(&str, &str, &str)], seed: u64, value: &Value) -> Bench {
     let mut seed = Seed::new(seed);
     let slots = 1 + seed.below(4);
-    let (own, within) = budgets[seed.below(budgets.len())];
-    let flow = FLOW.replace("{ OWN }", own).replace("{ WITHIN }", within);
+    let (own, within, child) = budgets[seed.below(budgets.len())];
+    let flow =
+        FLOW.replace("{ OWN }", own).replace("{ WITHIN }", within).replace("{ CHILD }", child);
     let files = [("child.yaml", "flow: child\nnodes: [{ id: s, sleep: 1s }]\n")];
     let mut bench = Bench::with_files(&flow, &files, value.clone(), slots);
     for _ in 0..200 {
