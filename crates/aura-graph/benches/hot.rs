@@ -88,11 +88,11 @@ fn start(flow: &Flow) -> Input {
     }))
 }
 
-fn turn(run: &Arc<Run>, flow: &Arc<Flow>, input: &Input) -> Box<Turn> {
+fn turn(run: &Arc<Run>, flow: &Arc<Flow>, input: &Input) -> Turn {
     let (gate, blobs) = (&mut Open, Arc::new(NoBlobs));
     let mut world = World { now: Millis(1), salt: Hash::ZERO, gate, blobs };
     match decide(run, flow, input, &mut world) {
-        Decision::Turn(turn) => turn,
+        Decision::Turn(turn) => *turn,
         other => panic!("{input:?} led to {other:?}"),
     }
 }
