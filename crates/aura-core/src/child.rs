@@ -10,6 +10,7 @@ use crate::event::FlowPin;
 use crate::hash::Hash;
 use crate::id::RunId;
 use crate::path::StepPath;
+use crate::saga::Planned;
 
 /// The run that started a run, in `run.started` of the child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -73,6 +74,15 @@ pub enum ChildEnd {
     Continued(RunId),
 }
 
+/// What a child leaves to its parent when it ends.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChildAccount {
+    /// What it used, its own children included; `None` where that does not count for the parent.
+    pub used: Option<Amounts>,
+    /// What undoes its steps, those that ended first in front.
+    pub undo: Vec<Planned>,
+}
+
 /// Data of `child.completed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ChildCompleted {
@@ -86,10 +96,16 @@ pub struct ChildCompleted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(2)]
     pub used: Option<Amounts>,
+    /// What undoes its steps, those that ended first in front; in the place of a step that it could not undo itself,
+    /// why. Paths are those of the child.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(3)]
+    #[cbor(default)]
+    pub undo: Vec<Planned>,
 }
 
 /// Data of `child.failed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ChildFailed {
     /// The child.
     #[n(0)]
@@ -101,10 +117,15 @@ pub struct ChildFailed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(2)]
     pub used: Option<Amounts>,
+    /// What undoes its steps, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(3)]
+    #[cbor(default)]
+    pub undo: Vec<Planned>,
 }
 
 /// Data of `child.cancelled`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ChildCancelled {
     /// The child.
     #[n(0)]
@@ -113,10 +134,15 @@ pub struct ChildCancelled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(1)]
     pub used: Option<Amounts>,
+    /// What undoes its steps, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(2)]
+    #[cbor(default)]
+    pub undo: Vec<Planned>,
 }
 
 /// Data of `child.continued`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ChildContinued {
     /// The child that ended.
     #[n(0)]
@@ -128,6 +154,11 @@ pub struct ChildContinued {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[n(2)]
     pub used: Option<Amounts>,
+    /// What undoes its steps, as in [`ChildCompleted`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[n(3)]
+    #[cbor(default)]
+    pub undo: Vec<Planned>,
 }
 
 /// Data of `child.cancelling`: the parent asks its child to stop.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Amounts;
-use crate::child::ChildEnd;
+use crate::child::{ChildAccount, ChildEnd};
 use crate::data::Data;
 use crate::event::{Doubt, Purpose, RunStarted, Settlement};
 use crate::fork::RunForked;
@@ -120,8 +119,8 @@ pub enum Input {
         run: RunId,
         /// How it ended.
         end: ChildEnd,
-        /// What it used, its own children included; absent where that does not count for the parent.
-        used: Option<Amounts>,
+        /// What it leaves to its parent.
+        account: ChildAccount,
     },
     /// Slots are free for these waiting steps. Has no fact of its own.
     Granted {

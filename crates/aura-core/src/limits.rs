@@ -114,6 +114,10 @@ limits! {
     SIGNAL_IDS: usize = 4_096, "signal ids remembered by a run";
     /// Steps of a run that wait to be compensated should it fail.
     COMPENSATIONS: usize = 100_000, "compensations that a run keeps";
+    /// Compensations of a child that its parent takes over when it ends, its own children's included.
+    CHILD_COMPENSATIONS: usize = 4_096, "compensations that a child hands to its parent";
+    /// Arguments of a compensation of a child above this become a blob, so that many of them fit one commit.
+    CHILD_COMPENSATION_INLINE: usize = 1 << 10, "bytes of a child's compensation kept in place";
     /// Steps that could not be compensated, as the end of a run lists them.
     UNCOMPENSATED_LISTED: usize = 100, "uncompensated steps listed at the end of a run";
     /// Largest amount of a budget: a billion dollars in micro-dollars, or as many tokens, steps or calls.

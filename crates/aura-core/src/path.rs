@@ -62,6 +62,12 @@ impl StepPath {
         Self(format!("{}[{key}]", self.0).into())
     }
 
+    /// The path of what stands at `inner` in the body that this path names.
+    pub fn within(&self, inner: &Self) -> Self {
+        let slash = if self.0.is_empty() || inner.0.is_empty() { "" } else { "/" };
+        Self(format!("{}{slash}{}", self.0, inner.0).into())
+    }
+
     /// Whether the path names a body (its last segment has a key), or the root.
     pub fn is_body(&self) -> bool {
         self.0.is_empty() || self.0.ends_with(']')

@@ -25,6 +25,17 @@ pub enum Compensation {
     Unable(#[n(0)] Failure),
 }
 
+/// What undoes one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct Planned {
+    /// The step.
+    #[n(0)]
+    pub step: StepPath,
+    /// How.
+    #[n(1)]
+    pub compensation: Compensation,
+}
+
 /// Data of `saga.started`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct SagaStarted {

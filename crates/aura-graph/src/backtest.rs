@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aura_core::budget::Amounts;
 use aura_core::canonical;
-use aura_core::child::ChildEnd;
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::commit::StoredCommit;
 use aura_core::data::{BlobRef, Data, blob_address};
 use aura_core::effect::EffectClass;
@@ -410,7 +409,7 @@ impl<'a> Backtest<'a> {
                     self.feed(&input);
                 }
             }
-            Input::Child { step, end, used, .. } => self.child_ended(step, end, used),
+            Input::Child { step, end, account, .. } => self.child_ended(step, end, account),
             Input::Granted { steps } => self.granted(steps),
             // A sign of life is no outcome.
             Input::Heartbeat(_) | Input::Continue => {}
@@ -421,7 +420,7 @@ impl<'a> Backtest<'a> {
     }
 
     /// The end of a recorded child: for the same step, if that started the same flow with the same input.
-    fn child_ended(&mut self, step: StepPath, end: ChildEnd, used: Option<Amounts>) {
+    fn child_ended(&mut self, step: StepPath, end: ChildEnd, account: ChildAccount) {
         let child = |run: &Run| {
             let spec = &run.children.get(&step)?.spec;
             Some((spec.flow.hash, spec.input.clone(), spec.detached))
@@ -430,7 +429,7 @@ impl<'a> Backtest<'a> {
         // In a fork it has another id.
         if let Some(child) = self.run.children.get(&step).filter(|_| same) {
             let run = child.run;
-            self.feed(&Input::Child { step, run, end, used });
+            self.feed(&Input::Child { step, run, end, account });
         }
     }
 

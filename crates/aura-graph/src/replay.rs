@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aura_core::budget::Amounts;
-use aura_core::child::ChildEnd;
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::commit::{Cause, StoredCommit};
 use aura_core::event::{ActivityHeartbeat, Doubt, EffectSettled, Event, EventBody, Settlement};
 use aura_core::hash::Hash;
@@ -109,21 +108,22 @@ pub fn input_of(cause: Cause, events: &[Event]) -> Option<Input> {
         }
         EventBody::EffectSettled(data) => settle_of(data),
         body => {
-            let (run, used) = told_by(body)?;
-            return Some(Input::Child { step: step?, run, end: child_end(body)?, used });
+            let (run, account) = told_by(body)?;
+            return Some(Input::Child { step: step?, run, end: child_end(body)?, account });
         }
     })
 }
 
-/// The child whose end an event tells, and what it used.
-fn told_by(body: &EventBody) -> Option<(RunId, Option<Amounts>)> {
-    match body {
-        EventBody::ChildCompleted(data) => Some((data.run, data.used)),
-        EventBody::ChildFailed(data) => Some((data.run, data.used)),
-        EventBody::ChildCancelled(data) => Some((data.run, data.used)),
-        EventBody::ChildContinued(data) => Some((data.run, data.used)),
-        _ => None,
-    }
+/// The child whose end an event tells, and what it leaves.
+fn told_by(body: &EventBody) -> Option<(RunId, ChildAccount)> {
+    let (run, used, undo) = match body {
+        EventBody::ChildCompleted(data) => (data.run, data.used, &data.undo),
+        EventBody::ChildFailed(data) => (data.run, data.used, &data.undo),
+        EventBody::ChildCancelled(data) => (data.run, data.used, &data.undo),
+        EventBody::ChildContinued(data) => (data.run, data.used, &data.undo),
+        _ => return None,
+    };
+    Some((run, ChildAccount { used, undo: undo.clone() }))
 }
 
 fn child_end(body: &EventBody) -> Option<ChildEnd> {

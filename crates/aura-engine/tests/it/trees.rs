@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aura_core::commit::StoredCommit;
 use aura_core::data::Data;
 use aura_core::event::EventBody;
-use aura_core::ports::{RunQuery, Store};
+use aura_core::ports::{RunQuery, RunStatus, Store};
 use aura_core::{Code, RunId};
 use aura_engine::{Message, open_history};
 use aura_graph::Run;
@@ -61,6 +61,8 @@ fn files() -> BTreeMap<String, String> {
         ("sleepy.yaml", SLEEPY),
         ("spender.yaml", SPENDER),
         ("caller.yaml", CALLER),
+        ("booking.yaml", BOOKING),
+        ("seats.yaml", SEATS),
     ];
     files.map(|(file, text)| (file.to_owned(), text.to_owned())).into()
 }
@@ -187,6 +189,59 @@ fn children_side_by_side_never_use_more_than_their_parent_may() {
     let expected = json!(["completed", "completed", "failed", "failed"]);
     assert_eq!(run.phase, Phase::Completed(Data::from(expected)));
     assert_eq!(run.budgets.run.spent.tool_calls, 5);
+}
+
+/// Children and grandchildren that completed, of which one went on anew, before their parent failed.
+const UNDONE: &str = r"
+flow: undone
+nodes:
+  - id: m
+    map: { items: [1, 2], do: [{ id: c, flow: { file: booking.yaml, input: { n: 1 } } }] }
+  - { id: w, wait: { signal: never, timeout: 1s } }
+";
+
+const BOOKING: &str = r#"
+flow: booking
+input: { type: object, required: [n], properties: { n: { type: integer } } }
+nodes:
+  - id: book
+    tool: sim.idempotent
+    with: { n: $input.n }
+    compensate: { tool: sim.idempotent, with: { undo: $input.n } }
+  - { id: seats, flow: { file: seats.yaml } }
+  - { id: on, when: "{{ input.n < 2 }}", continue: { input: { n: "{{ input.n + 1 }}" } } }
+"#;
+
+const SEATS: &str = r"
+flow: seats
+nodes:
+  - id: seat
+    tool: sim.idempotent
+    with: { n: 9 }
+    compensate: { tool: sim.idempotent, with: { undo: 9 } }
+";
+
+#[test]
+fn children_that_completed_are_undone_with_their_parent_from_any_place_of_its_log() {
+    let undone = |run: &Run| {
+        assert_eq!(run.status(), RunStatus::Compensated);
+        let end = &run.saga.as_ref().unwrap().end;
+        assert_eq!((end.compensated, end.failed), (8, 0));
+    };
+    let (whole, root) = tree(UNDONE);
+    undone(&state(&whole, root));
+    let calls = whole.log.iter().flat_map(|commit| commit.events().unwrap());
+    let steps = calls.filter(|event| matches!(event.body, EventBody::StepCompensated(_)));
+    let mut steps: Vec<_> = steps.filter_map(|event| event.step).collect();
+    for (place, run) in [(0, "child2"), (2, "child")] {
+        for path in [format!("[{run}]/seats[child]/seat"), format!("[{run}]/book")] {
+            assert!(steps.iter().any(|step| step.as_str().ends_with(&path)), "{place}: {steps:?}");
+        }
+    }
+    steps.sort();
+    steps.dedup();
+    assert_eq!(steps.len(), 8);
+    from_any_place(UNDONE, |bench, root| undone(&bench.run(root)));
 }
 
 #[test]

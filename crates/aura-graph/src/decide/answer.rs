@@ -146,7 +146,7 @@ impl Work<'_, '_> {
                 self.journal(step, *number, asked, *call)
             }
             Input::Unknown { steps, doubt } => self.unknown(steps, *doubt),
-            Input::Child { step, run, end, used } => self.child_ended(step, (*run, *used), end),
+            Input::Child { step, run, end, account } => self.child_ended(step, *run, end, account),
             Input::Granted { steps } => self.granted(steps),
             Input::Continue => {
                 self.everywhere();

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use aura_core::budget::Amounts;
 use aura_core::child::{
-    ChildCancelled, ChildCancelling, ChildCompleted, ChildContinued, ChildEnd, ChildFailed,
-    ChildSpec, RunContinued, child_seed, next_seed,
+    ChildAccount, ChildCancelled, ChildCancelling, ChildCompleted, ChildContinued, ChildEnd,
+    ChildFailed, ChildSpec, RunContinued, child_seed, next_seed,
 };
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure};
@@ -21,6 +20,7 @@ use super::share::Share;
 use super::turn::{Evaluated, Step, Stop, Work, evaluated};
 use crate::definition::{Child, Node, fits};
 use crate::expr::{Context, Template};
+use crate::flags::CHILDREN_UNDONE;
 use crate::state::keys_below;
 use crate::val::Val;
 
@@ -69,6 +69,9 @@ impl Work<'_, '_> {
         let limit = |message: String| Err(Failure::certain(Code::LimitExceeded, message));
         let missing = || Failure::certain(Code::Internal, "the run has no such flow pinned");
         self.may_start_runs()?;
+        if !child.detached && self.run.obeys(CHILDREN_UNDONE) {
+            self.can_keep_more()?;
+        }
         let heading = self.flow.children.get(&child.file).ok_or_else(missing)?;
         let started = self.run.started.as_ref().ok_or_else(missing)?;
         let above = started.parent.as_ref().map_or(0, |parent| parent.depth);
@@ -110,63 +113,44 @@ impl Work<'_, '_> {
     pub(super) fn child_ended(
         &mut self,
         step: &StepPath,
-        (run, used): (RunId, Option<Amounts>),
+        run: RunId,
         end: &ChildEnd,
+        account: &ChildAccount,
     ) -> Step {
         let child = self.run.children.get(step).filter(|child| child.run == run);
         let flow = child.ok_or(Stop::Nothing)?.spec.flow.name.clone();
         let shared = self.run.budgets.lent.contains_key(step);
-        self.child_ended_as(step, (run, used), end, &flow)?;
-        if shared && !matches!(end, ChildEnd::Continued(_)) {
+        let used = account.used;
+        // What the child of another run did is that run's to undo.
+        let own = !self.borrowed.contains(step);
+        let undo = if own { account.undo.clone() } else { Vec::new() };
+        self.emit(step, told(run, end, ChildAccount { used, undo }))?;
+        if let ChildEnd::Continued(_) = end {
+            self.lend_on(step, used)?;
+            return self.unwind(step);
+        }
+        self.settle_child(step, used)?;
+        let named = format!("child run {run} ({flow})");
+        match end {
+            _ if self.past_deadline(step) => self.unwind(step)?,
+            ChildEnd::Completed(output) => {
+                self.complete(step, Output::Task, Val::Data(output.clone()))?;
+            }
+            ChildEnd::Failed(error) => {
+                let message = format!("{named} failed: {}", error.message);
+                let failure = if error.certain { Failure::certain } else { Failure::in_doubt };
+                self.fail(step, failure(error.code, message))?;
+            }
+            ChildEnd::Cancelled | ChildEnd::Continued(_) => {
+                let message = format!("{named} was cancelled");
+                self.fail(step, Failure::certain(Code::Cancelled, message))?;
+            }
+        }
+        if shared {
             // What it left may be what others wait for.
             self.go_on_within()?;
         }
         Ok(())
-    }
-
-    fn child_ended_as(
-        &mut self,
-        step: &StepPath,
-        (run, used): (RunId, Option<Amounts>),
-        end: &ChildEnd,
-        flow: &str,
-    ) -> Step {
-        match end {
-            ChildEnd::Completed(output) => {
-                let output = output.clone();
-                let data = ChildCompleted { run, output: output.clone(), used };
-                self.emit(step, EventBody::ChildCompleted(data))?;
-                self.settle_child(step, used)?;
-                if self.past_deadline(step) {
-                    return self.unwind(step);
-                }
-                self.complete(step, Output::Task, Val::Data(output))
-            }
-            ChildEnd::Failed(error) => {
-                let data = ChildFailed { run, error: error.clone(), used };
-                self.emit(step, EventBody::ChildFailed(data))?;
-                self.settle_child(step, used)?;
-                let message = format!("child run {run} ({flow}) failed: {}", error.message);
-                let failure = if error.certain { Failure::certain } else { Failure::in_doubt };
-                self.child_failed(step, failure(error.code, message))
-            }
-            ChildEnd::Cancelled => {
-                self.emit(step, EventBody::ChildCancelled(ChildCancelled { run, used }))?;
-                self.settle_child(step, used)?;
-                let message = format!("child run {run} ({flow}) was cancelled");
-                self.child_failed(step, Failure::certain(Code::Cancelled, message))
-            }
-            ChildEnd::Continued(next) => {
-                let data = ChildContinued { run, next: *next, used };
-                self.emit(step, EventBody::ChildContinued(data))?;
-                self.lend_on(step, used)?;
-                self.unwind(step)
-            }
-        }
-    }
-
-    fn child_failed(&mut self, step: &StepPath, failure: Failure) -> Step {
-        if self.past_deadline(step) { self.unwind(step) } else { self.fail(step, failure) }
     }
 
     fn past_deadline(&self, step: &StepPath) -> bool {
@@ -228,6 +212,21 @@ impl Work<'_, '_> {
         let waiting = run.waits.keys().chain(run.approvals.keys()).chain(run.children.keys());
         let mut all = run.tasks.keys().chain(waiting).chain(sleeping.map(|(_, step, _)| step));
         all.next().cloned()
+    }
+}
+
+/// The fact that a child ended.
+fn told(run: RunId, end: &ChildEnd, account: ChildAccount) -> EventBody {
+    let ChildAccount { used, undo } = account;
+    match end.clone() {
+        ChildEnd::Completed(output) => {
+            EventBody::ChildCompleted(ChildCompleted { run, output, used, undo })
+        }
+        ChildEnd::Failed(error) => EventBody::ChildFailed(ChildFailed { run, error, used, undo }),
+        ChildEnd::Cancelled => EventBody::ChildCancelled(ChildCancelled { run, used, undo }),
+        ChildEnd::Continued(next) => {
+            EventBody::ChildContinued(ChildContinued { run, next, used, undo })
+        }
     }
 }
 

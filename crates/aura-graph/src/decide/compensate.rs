@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use aura_core::data::Data;
 use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Failure};
 use aura_core::event::{Empty, EventBody, RunCancelled, RunFailed};
@@ -12,6 +13,8 @@ use aura_core::path::StepPath;
 use aura_core::saga::{
     Compensating, Compensation, CompensationFailed, CompensationStarted, SagaEnd,
 };
+
+use serde_json::Value;
 
 use super::turn::{Job, Step, Work, evaluated};
 use super::view::View;
@@ -34,16 +37,31 @@ impl Work<'_, '_> {
             Err(failure) => return Ok(Compensation::Unable(failure)),
         };
         let with = (rendered.value, rendered.secrets);
-        Ok(match self.call(&step.compensation(), undo, tool, with) {
-            Ok(spec) => Compensation::Task(Arc::new(spec)),
-            Err(failure) => Compensation::Unable(failure),
-        })
+        let mut spec = match self.call(&step.compensation(), undo, tool, with) {
+            Ok(spec) => spec,
+            Err(failure) => return Ok(Compensation::Unable(failure)),
+        };
+        if let Data::Json(args) = &spec.args
+            && self.run.hands_over()
+        {
+            let args = Value::clone(args);
+            match self.keep_within(args, limits::CHILD_COMPENSATION_INLINE) {
+                Ok(args) => spec.args = args,
+                Err(failure) => return Ok(Compensation::Unable(failure)),
+            }
+        }
+        Ok(Compensation::Task(Arc::new(spec)))
     }
 
     /// Whether a step that could be undone may act at all: a run keeps so many compensations and no more.
     pub(super) fn can_be_undone(&self, node: &Node) -> Result<(), Failure> {
+        if node.compensate.is_none() { Ok(()) } else { self.can_keep_more() }
+    }
+
+    /// Whether the run may keep another compensation.
+    pub(super) fn can_keep_more(&self) -> Result<(), Failure> {
         let waiting = self.run.saga.as_ref().map_or(0, |saga| saga.waiting());
-        if node.compensate.is_none() || waiting < limits::COMPENSATIONS {
+        if waiting < self.run.most_compensations() {
             return Ok(());
         }
         let message = format!("the run keeps {waiting} compensations, which is its limit");

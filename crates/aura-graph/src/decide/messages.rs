@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aura_core::child::{ChildSpec, Parent, child_seed, next_seed};
+use aura_core::child::{ChildAccount, ChildSpec, Parent, child_seed, next_seed};
 use aura_core::event::{Event, EventBody, RunStarted, SignalReceived, Work};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
@@ -54,8 +54,11 @@ fn by(run: &Run) -> String {
 pub fn end_message(run: &Run) -> Option<(RunId, Input)> {
     let parent = run.started.as_ref()?.parent.as_ref().filter(|parent| !parent.detached)?;
     let (step, end) = (parent.step.clone(), run.end()?);
-    let used = run.obeys(CHILDREN_COUNT).then_some(run.budgets.run.spent);
-    Some((parent.run, Input::Child { step, run: run.id, end, used }))
+    let account = ChildAccount {
+        used: run.obeys(CHILDREN_COUNT).then_some(run.budgets.run.spent),
+        undo: run.handed_over(),
+    };
+    Some((parent.run, Input::Child { step, run: run.id, end, account }))
 }
 
 /// What the child of a step starts with: it has labels, permissions and actor of its parent.

@@ -15,7 +15,7 @@ use aura_core::event::{
 use aura_core::hash::Hash;
 use aura_core::journal::JournalRecorded;
 use aura_core::path::StepPath;
-use aura_core::saga::Compensation;
+use aura_core::saga::{Compensation, Planned};
 use aura_core::task::TaskSpec;
 use aura_core::time::Millis;
 
@@ -90,7 +90,10 @@ fn on_run(run: &mut Run, body: &EventBody) -> Option<()> {
         }
         EventBody::RunCompleted(data) => {
             run.hash = data.state;
+            // What undoes it is its parent's from here on, and is told with its end.
+            let saga = run.saga.clone().filter(|_| run.hands_over());
             end(run, Phase::Completed(data.output.clone()));
+            run.saga = saga.or_else(|| run.saga.take());
         }
         EventBody::RunFailed(data) => {
             run.hash = data.state;
@@ -253,13 +256,14 @@ fn time_function(run: &mut Run, step: &StepPath) {
 }
 
 fn on_child(run: &mut Run, step: &StepPath, body: &EventBody) -> Option<()> {
-    let used = match body {
-        EventBody::ChildCompleted(data) => data.used,
-        EventBody::ChildFailed(data) => data.used,
-        EventBody::ChildCancelled(data) => data.used,
-        EventBody::ChildContinued(data) => data.used,
-        _ => None,
+    let (used, undo): (_, &[Planned]) = match body {
+        EventBody::ChildCompleted(data) => (data.used, &data.undo),
+        EventBody::ChildFailed(data) => (data.used, &data.undo),
+        EventBody::ChildCancelled(data) => (data.used, &data.undo),
+        EventBody::ChildContinued(data) => (data.used, &data.undo),
+        _ => (None, &[]),
     };
+    run.take_over(step, undo);
     // Where something was set aside for it, that is settled next.
     if let Some(used) = used.filter(|_| !run.budgets.lent.contains_key(step)) {
         run.budgets.count(step, used);
@@ -272,6 +276,7 @@ fn on_child(run: &mut Run, step: &StepPath, body: &EventBody) -> Option<()> {
             let child = Arc::make_mut(run.children.get_mut(step)?);
             child.run = data.next;
             child.cancelling = None;
+            child.before += 1;
         }
         EventBody::ChildCompleted(data) => {
             run.children.remove_mut(step).then_some(())?;
@@ -472,7 +477,8 @@ fn started(run: &mut Run, step: &StepPath, data: &StepStarted) -> Option<()> {
             calls: super::Shared::default(),
         }),
         Work::Child(spec) if !spec.detached => {
-            let child = Child { spec: Arc::clone(spec), run: spec.run, cancelling: None };
+            let child =
+                Child { spec: Arc::clone(spec), run: spec.run, cancelling: None, before: 0 };
             run.children.insert_mut(step.clone(), Arc::new(child));
             Inside::Child
         }

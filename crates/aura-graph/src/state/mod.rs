@@ -39,7 +39,7 @@ pub use fold::{FoldError, fold, fold_commit};
 pub use forked::Fork;
 pub use hash::{after, beginning};
 pub use outline::outline;
-pub use saga::{Ending, Planned, Saga};
+pub use saga::{Ending, Saga};
 pub use snapshot::{NotASnapshot, SNAPSHOT_VERSION, from_snapshot, to_snapshot, visible};
 pub use tree::{Bodies, Done, Inside, Key, Node, Route, Scope, Status, Trouble};
 pub(crate) use tree::{keys_below, tasks_below};
@@ -244,6 +244,9 @@ pub struct Child {
     pub run: RunId,
     /// Why it was asked to stop, if it was.
     pub cancelling: Option<String>,
+    /// How many runs ended in whose place it goes on.
+    #[serde(default)]
+    pub before: u32,
 }
 
 /// Timers of a run that are kept as a list; more are kept as maps.

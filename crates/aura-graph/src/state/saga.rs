@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use aura_core::error::Failure;
+use aura_core::error::{Code, Failure};
 use aura_core::event::Request;
 use aura_core::limits;
 use aura_core::path::StepPath;
-use aura_core::saga::{Compensating, Compensation, SagaEnd, Uncompensated};
+use aura_core::saga::{Compensating, Compensation, Planned, SagaEnd, Uncompensated};
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Run, Shared};
+use crate::flags::CHILDREN_UNDONE;
 
 /// The compensations of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,15 +22,6 @@ pub struct Saga {
     pub end: Arc<SagaEnd>,
     /// Whether they run, or ran.
     pub begun: bool,
-}
-
-/// What undoes a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Planned {
-    /// The step.
-    pub step: StepPath,
-    /// How.
-    pub compensation: Compensation,
 }
 
 /// How a run ends after its compensations.
@@ -92,6 +84,53 @@ impl Saga {
 }
 
 impl Run {
+    /// Whether what undoes it is its parent's when it has ended.
+    pub fn hands_over(&self) -> bool {
+        let parent = self.started.as_ref().and_then(|started| started.parent.as_ref());
+        self.obeys(CHILDREN_UNDONE) && parent.is_some_and(|parent| !parent.detached)
+    }
+
+    /// How many compensations it may keep.
+    pub(crate) fn most_compensations(&self) -> usize {
+        if self.hands_over() { limits::CHILD_COMPENSATIONS } else { limits::COMPENSATIONS }
+    }
+
+    /// What it hands to its parent when it has ended: what undoes its steps, or, where it ended badly and undid them
+    /// itself, what it could not undo.
+    pub fn handed_over(&self) -> Vec<Planned> {
+        let Some(saga) = self.saga.as_ref().filter(|_| self.hands_over()) else {
+            return Vec::new();
+        };
+        if matches!(self.phase, Phase::Failed(..) | Phase::Cancelled) {
+            let left = saga.end.uncompensated.iter().map(|left| Planned {
+                step: left.step.clone(),
+                compensation: Compensation::Unable(left.error.clone()),
+            });
+            return left.collect();
+        }
+        // Its own steps are fewer, but those of its children may come all at once.
+        let beyond = saga.waiting().saturating_sub(limits::CHILD_COMPENSATIONS);
+        let lost = saga.planned().next().filter(|_| beyond > 0).map(|first| {
+            let message =
+                format!("{beyond} compensations are more than a child hands to its parent");
+            let error = Failure::certain(Code::LimitExceeded, message);
+            Planned { step: first.step.clone(), compensation: Compensation::Unable(error) }
+        });
+        lost.into_iter().chain(saga.planned().skip(beyond).cloned()).collect()
+    }
+
+    /// A child ended: what undoes it is undone in its place, under its step.
+    pub(super) fn take_over(&mut self, step: &StepPath, undo: &[Planned]) {
+        let before = self.children.get(step).map_or(0, |child| child.before);
+        let body = match before {
+            0 => step.body("child"),
+            before => step.body(format_args!("child{}", before + 1)),
+        };
+        for planned in undo {
+            self.plan(&body.within(&planned.step), Some(&planned.compensation));
+        }
+    }
+
     pub(super) fn saga_mut(&mut self) -> &mut Saga {
         Arc::make_mut(self.saga.get_or_insert_default())
     }

@@ -226,7 +226,11 @@ fn standing(
     if waiting > 0 {
         let steps = describe::count(waiting, "step");
         let begun = run.saga.as_ref().is_some_and(|saga| saga.begun);
-        let when = if begun { "still to be undone" } else { "undone if it fails" };
+        let when = match (begun, run.closed()) {
+            (true, _) => "still to be undone",
+            (_, true) => "for its parent to undo if that fails",
+            _ => "undone if it fails",
+        };
         rows.push(("saga", format!("{steps} {when}")));
     }
     if !run.closed() {

@@ -151,3 +151,33 @@ fn a_crash_while_undoing_repeats_no_compensation_and_doubt_waits_for_a_person() 
     assert_eq!(told["saga"]["compensated"], 2);
     assert_eq!(told["saga"]["uncompensated"][0]["error"]["message"], "still booked");
 }
+
+#[test]
+fn a_child_that_completed_is_undone_by_its_parent() {
+    let (place, server) = (Place::new(), Server::new());
+    trip(&place, &server, "method: DELETE", "tool: echo\n    with: { value: done }");
+    place.file(
+        "parent.yaml",
+        "flow: parent\nnodes:\n  - { id: trip, flow: { file: trip.yaml } }\n  - { id: last, tool: fail, with: { code: CONFLICT, message: sold out } }\n",
+    );
+    let host = server.address.to_string();
+    let told = place
+        .aura(&["run", "parent.yaml", "--key", "k", "--allow-net", &host, "--json"])
+        .exits(1)
+        .json();
+    assert_eq!(told["status"], "compensated");
+    assert_eq!(told["saga"]["compensated"], 3);
+    let order = ["DELETE /undo/seat/8", "DELETE /undo/seat/7", "DELETE /undo/hotel/200"];
+    assert_eq!(undone(&server), order);
+    let run = id("parent", "k");
+    let shown = place.aura(&["show", &run]).exits(0).out;
+    assert!(shown.contains("trip[child]/seats[1]/take/compensate"), "{shown}");
+    let children = place.aura(&["runs", "--where", &format!("parent={run}"), "--json"]).exits(0);
+    let child = children.json()["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let shown = place.aura(&["show", &child]).exits(0).out;
+    assert!(shown.contains("3 steps for its parent to undo if that fails"), "{shown}");
+    for run in [&run, &child] {
+        place.aura(&["replay", run, "--verify"]).exits(0);
+    }
+    place.aura(&["store", "check"]).exits(0);
+}

@@ -1,6 +1,6 @@
 //! Child runs as their parent decides about them, and runs that go on anew.
 
-use aura_core::child::ChildEnd;
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure};
 use aura_core::id::RunId;
@@ -29,7 +29,12 @@ fn child(bench: &Bench, step: &str) -> RunId {
 }
 
 fn ended(bench: &Bench, step: &str, end: ChildEnd) -> Input {
-    Input::Child { step: step.into(), run: child(bench, step), end, used: None }
+    Input::Child {
+        step: step.into(),
+        run: child(bench, step),
+        end,
+        account: ChildAccount::default(),
+    }
 }
 
 fn completed(value: Value) -> ChildEnd {
@@ -62,9 +67,14 @@ fn a_child_of_another_run_or_step_changes_nothing() {
     let bench = bench("flow: f\nnodes: [{ id: a, flow: { file: small.yaml, input: { n: 1 } } }]\n");
     let other = RunId(Uuid::from_u128(99));
     let end = completed(Value::Null);
-    bench.nothing(&Input::Child { step: "a".into(), run: other, end: end.clone(), used: None });
+    bench.nothing(&Input::Child {
+        step: "a".into(),
+        run: other,
+        end: end.clone(),
+        account: ChildAccount::default(),
+    });
     let run = child(&bench, "a");
-    bench.nothing(&Input::Child { step: "b".into(), run, end, used: None });
+    bench.nothing(&Input::Child { step: "b".into(), run, end, account: ChildAccount::default() });
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod code;
 mod compare;
 mod doubt;
 mod forks;
+mod handing;
 mod heartbeat;
 mod order;
 mod pausing;

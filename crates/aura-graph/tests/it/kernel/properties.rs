@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aura_core::budget::Amounts;
-use aura_core::child::ChildEnd;
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::commit::{Cause, StoredCommit};
 use aura_core::error::Code;
 use aura_core::event::{Doubt, Event, EventBody, Settlement, Work};
@@ -13,6 +13,7 @@ use aura_core::fork::Origin;
 use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Heartbeat, Input};
 use aura_core::journal::Asked;
+use aura_core::saga::{Compensation, Planned};
 use aura_core::{Data, RunId, canonical};
 use aura_graph::backtest::{Backtest, Changed, Outcomes, Verdict};
 use aura_graph::decide::Taken;
@@ -220,7 +221,20 @@ fn of_child(bench: &Bench, seed: &mut Seed, value: &Value) -> Option<Input> {
         tool_calls: lent.tool_calls,
     };
     let used = (!seed.one_in(9)).then_some(used);
-    Some(Input::Child { step: step.clone(), run: child.run, end, used })
+    let undo = match (&end, seed.one_in(2)) {
+        (_, false) => Vec::new(),
+        (ChildEnd::Failed(error), _) => {
+            vec![Planned { step: "x".into(), compensation: Compensation::Unable(error.clone()) }]
+        }
+        _ => undone(bench),
+    };
+    let account = ChildAccount { used, undo };
+    Some(Input::Child { step: step.clone(), run: child.run, end, account })
+}
+
+/// What undoes the steps of a child: what undoes those of the run does as well.
+fn undone(bench: &Bench) -> Vec<Planned> {
+    bench.run.saga.iter().flat_map(|saga| saga.planned().take(2).cloned()).collect()
 }
 
 fn failed(failure: aura_core::Failure) -> aura_core::task::TaskResult {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aura_core::budget::{Amounts, Budget, Limits};
-use aura_core::child::ChildEnd;
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure};
 use aura_core::event::RunStarted;
@@ -63,7 +63,8 @@ fn share(started: &RunStarted) -> Limits {
 fn ended(bench: &Bench, step: &str, end: ChildEnd, used: Amounts) -> Input {
     let step = step.into();
     let run = bench.run.children.get(&step).unwrap_or_else(|| panic!("no child at {step}")).run;
-    Input::Child { step, run, end, used: Some(used) }
+    let account = ChildAccount { used: Some(used), undo: Vec::new() };
+    Input::Child { step, run, end, account }
 }
 
 fn completed(bench: &Bench, step: &str, used: Amounts) -> Input {
@@ -106,7 +107,8 @@ nodes:
     child.succeed("a", json!({}));
     child.succeed("b", json!({}));
     let told = child.messages.pop().map(|(_, input)| input);
-    let Some(Input::Child { used: Some(used), .. }) = told else { panic!("{told:?}") };
+    let Some(Input::Child { account, .. }) = told else { panic!("{told:?}") };
+    let used = account.used.unwrap();
     assert_eq!(used, Amounts { tokens: 60, steps: 2, tool_calls: 2, ..usd(5) });
     bench.give(completed(&bench, "m[0]/c", used));
     let (_, started, mut child) = begun(&bench, source);
@@ -292,7 +294,8 @@ nodes:
     let mut child = Bench::started(Arc::clone(&flow), RunStarted::clone(started), usize::MAX);
     child.give(Input::Continue);
     child.succeed("a", json!({}));
-    let [(next, Input::Start(started)), (_, Input::Child { end, used, .. })] = &child.messages[..]
+    let [(next, Input::Start(started)), (_, Input::Child { end, account, .. })] =
+        &child.messages[..]
     else {
         panic!("{:?}", child.messages)
     };
@@ -301,7 +304,7 @@ nodes:
     assert_eq!(second.run.budgets.run.limits.usd_micros, Some(2_000_000));
     second.give(Input::Continue);
     assert!(matches!(&second.run.phase, Phase::Failed(e, _) if e.code == Code::BudgetExceeded));
-    bench.give(ended(&bench, "c", end.clone(), used.unwrap()));
+    bench.give(ended(&bench, "c", end.clone(), account.used.unwrap()));
     assert_eq!(bench.run.budgets.run.spent.usd_micros, 3_000_000);
     assert_eq!(bench.run.budgets.run.lent.usd_micros, 2_000_000);
     let failed = ChildEnd::Failed(certain(Code::BudgetExceeded));
