@@ -292,6 +292,20 @@ impl Timers {
         }
     }
 
+    /// Clears every timer at `path` or below it.
+    pub(crate) fn clear_below(&mut self, path: &StepPath) {
+        let few = self.few.iter().map(|(_, step, purpose)| (step, *purpose));
+        let many = self
+            .by_step
+            .range((path.clone(), Purpose::Sleep)..)
+            .map(|((step, purpose), _)| (step, *purpose))
+            .take_while(|(step, _)| step.as_str().starts_with(path.as_str()));
+        let below = few.chain(many).filter(|(step, _)| path.contains(step));
+        for (step, purpose) in below.map(|(step, p)| (step.clone(), p)).collect::<Vec<_>>() {
+            self.clear(&step, purpose);
+        }
+    }
+
     /// When a timer is due, if it is set.
     pub fn due(&self, step: &StepPath, purpose: Purpose) -> Option<Millis> {
         let few = self.few.iter().find(|(_, of, p)| (of, *p) == (step, purpose));

@@ -292,7 +292,6 @@ impl Run {
 
     /// Drops everything that is open at `path` or below it.
     pub(super) fn drop_below(&mut self, path: &StepPath) {
-        let below = |step: &StepPath| path.contains(step);
         for step in keys_below(&self.tasks, path) {
             self.tasks.remove_mut(&step);
         }
@@ -306,17 +305,7 @@ impl Run {
             self.approvals.remove_mut(&step);
         }
         self.budgets.drop_below(path);
-        let timers: Vec<_> = self
-            .timers
-            .by_step
-            .range((path.clone(), aura_core::event::Purpose::Sleep)..)
-            .map(|((step, purpose), _)| (step.clone(), *purpose))
-            .take_while(|(step, _)| step.as_str().starts_with(path.as_str()))
-            .filter(|(step, _)| below(step))
-            .collect();
-        for (step, purpose) in timers {
-            self.timers.clear(&step, purpose);
-        }
+        self.timers.clear_below(path);
     }
 }
 

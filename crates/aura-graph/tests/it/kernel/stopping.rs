@@ -120,3 +120,21 @@ fn an_effect_past_its_deadline_is_in_doubt() {
     insta::assert_snapshot!(bench.history());
     assert_eq!(bench.run.in_doubt().count(), 1);
 }
+
+#[test]
+fn what_has_ended_leaves_no_timer_however_many_there_are() {
+    for items in [1, 40] {
+        let source = format!(
+            "flow: f\ndeadline: 9h\nnodes:\n  - id: m\n    map: {{ items: \"{{{{ range({items}) | list }}}}\", concurrency: 64, do: [{{ id: t, tool: sim.read, with: {{}}, deadline: 1h, heartbeat: 1m }}] }}\n  - {{ id: last, tool: sim.read, with: {{}} }}\n"
+        );
+        let mut bench = Bench::new(&source, json!({}));
+        assert_eq!(bench.run.timers.iter().count(), 1 + 3 * items, "{items} items");
+        for item in 0..items {
+            bench.succeed(&format!("m[{item}]/t"), json!(null));
+        }
+        // That of the run, and that of the last attempt.
+        assert_eq!(bench.run.timers.iter().count(), 2, "{items} items");
+        bench.succeed("last", json!(null));
+        assert_eq!(bench.run.timers.iter().count(), 0, "{items} items");
+    }
+}
