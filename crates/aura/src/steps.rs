@@ -104,7 +104,22 @@ impl Steps {
                     None => return,
                 };
                 step.happens(at, event.attempt, body);
+                if let (EventBody::CompensationFailed(_), Some(of)) = (body, path.compensates()) {
+                    self.end_above(&of, at, "failed");
+                }
             }
+        }
+    }
+
+    /// What stands around a step of a child that was undone, or could not be: it ran in another run, and ended there.
+    fn end_above(&mut self, of: &StepPath, at: Millis, status: &'static str) {
+        let mut above = Some(of.clone());
+        while let Some(path) = above {
+            let step = self.places.get(&path).map(|place| &mut self.all[*place]);
+            if let Some(step) = step.filter(|step| step.ended.is_none()) {
+                step.end(at, status);
+            }
+            above = path.parent().filter(|path| !path.is_root());
         }
     }
 
@@ -117,6 +132,7 @@ impl Steps {
                 step.ended.get_or_insert(at);
             }
         }
+        self.end_above(path, at, "compensated");
     }
 
     /// The step of a path that ends without having been seen to start.

@@ -171,7 +171,12 @@ fn a_child_that_completed_is_undone_by_its_parent() {
     assert_eq!(undone(&server), order);
     let run = id("parent", "k");
     let shown = place.aura(&["show", &run]).exits(0).out;
-    assert!(shown.contains("trip[child]/seats[1]/take/compensate"), "{shown}");
+    assert!(shown.contains("↩ [child]") && shown.contains("↩ [1]/take"), "{shown}");
+    assert!(!shown.contains("running"), "{shown}");
+    let shown = place.aura(&["show", &run, "--json"]).exits(0).json();
+    let undone = shown["steps"].as_array().unwrap().iter();
+    let undone = undone.filter(|step| step["status"] == "compensated");
+    assert!(undone.clone().any(|step| step["path"] == "trip[child]/seats[1]/take"), "{shown}");
     let children = place.aura(&["runs", "--where", &format!("parent={run}"), "--json"]).exits(0);
     let child = children.json()["runs"][0]["run_id"].as_str().unwrap().to_owned();
     let shown = place.aura(&["show", &child]).exits(0).out;
