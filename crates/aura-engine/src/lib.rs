@@ -17,7 +17,6 @@ mod keys;
 mod message;
 mod perform;
 mod recovery;
-mod retention;
 mod scrub;
 mod shard;
 mod slots;
@@ -38,6 +37,5 @@ pub use message::{
     Accepted, Answered, Asking, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted,
 };
 pub use perform::{Fetcher, Performer, TokioFetcher, TokioPerformer};
-pub use retention::needed;
 pub use shard::{Progress, Shard, ShardPorts};
 pub use snapshots::{SnapshotWriter, Snapshots, Wanted};

@@ -155,8 +155,10 @@ impl Disk {
             (Some(last), _) => Ok(last.header.seq + u64::from(last.header.count)),
             (None, Some(point)) if self.streams.contains_key(&point.parent) => Ok(point.seq + 1),
             (None, Some(point)) => {
-                let message = format!("run {run} forks run {}, which is not here", point.parent);
-                Err(refused(Code::ChainBroken, message))
+                let parent = point.parent;
+                let message =
+                    format!("run {run} shares the beginning of run {parent}, which is gone");
+                Err(StoreError::Busy { code: Code::RunNotFound, message })
             }
             (None, None) => Ok(1),
         }
@@ -262,7 +264,15 @@ impl Disk {
         ended.sort_by_key(|run| std::cmp::Reverse((run.at, run.run)));
         let open = open.into_iter().map(|row| bytes(&row.run)).sum();
         let mut going = asked.retention.beyond(&ended, open);
-        going.retain(|run| !asked.spared.contains(&run.run));
+        let open = |run: &RunId| self.rows.get(run).is_some_and(|row| !row.status.closed());
+        let forked = |run: RunId| {
+            let mut forks = self.forks.iter();
+            forks.any(|(fork, point)| point.parent == run && self.streams.contains_key(fork))
+        };
+        going.retain(|run| {
+            let above = self.rows.get(&run.run).and_then(|row| row.parent);
+            !forked(run.run) && !above.is_some_and(|above| open(&above))
+        });
         going
     }
 

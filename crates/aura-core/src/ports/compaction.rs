@@ -1,7 +1,5 @@
 //! What may be removed of a store: whole runs that ended, and blobs that nothing names.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
@@ -60,8 +58,6 @@ impl Retention {
 pub struct Compaction {
     /// Which runs that ended are kept.
     pub retention: Retention,
-    /// Runs that stay whatever the retention says.
-    pub spared: BTreeSet<RunId>,
     /// Blobs that nothing names go if they were put before this; absent if no blob goes.
     pub orphans_before: Option<Millis>,
     /// When it is asked for.

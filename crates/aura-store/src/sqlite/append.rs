@@ -322,8 +322,9 @@ fn new_run(conn: &Connection, row: &RunRow) -> Result<Known, Stop> {
         && !rows::set_parent(conn, number, point)?
     {
         let (run, parent) = (row.run, point.parent);
-        let message = format!("run {run} shares the beginning of run {parent}, which is not here");
-        return Err(Stop::Caller(broken(Code::ChainBroken, message)));
+        // A compaction was faster. Nothing is damaged: who asks again is told that the run is not here.
+        let message = format!("run {run} shares the beginning of run {parent}, which is gone");
+        return Err(Stop::Caller(StoreError::Busy { code: Code::RunNotFound, message }));
     }
     Ok(Known { number, next: shared + 1, row: Some(row.clone()) })
 }

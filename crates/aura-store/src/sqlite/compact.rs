@@ -4,7 +4,7 @@
 //! removed first loses its name, so that nobody finds half of it; what a crash leaves of it goes with the next
 //! compaction.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use aura_core::id::RunId;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::append::Writer;
+use super::rows::OPEN;
 use super::sweep::Sweep;
 use crate::fault;
 
@@ -27,8 +28,14 @@ const REMEMBERED: i64 = 1_000;
 /// Bytes of a commit's row beside its payload.
 const ROW_BYTES: i64 = 98;
 
-/// Which rows are those of runs that ended.
-const ENDED: &str = "status IN ('completed', 'failed', 'cancelled')";
+/// Runs that stay whatever is asked for: a fork has their events in its history, or the run that awaits them may not
+/// have heard how they ended. Looked at again where a run begins to go, as both may have come since the plan.
+fn stays() -> String {
+    format!(
+        "(EXISTS (SELECT 1 FROM runs AS fork WHERE fork.parent = runs.number)
+          OR EXISTS (SELECT 1 FROM runs AS above WHERE above.run = runs.parent_run AND {OPEN}))"
+    )
+}
 
 /// Free pages of the file, of how many, at which it is written anew.
 const FREE_SHARE: i64 = 4;
@@ -85,8 +92,16 @@ fn plan(conn: &Connection, asked: &Compaction) -> Result<Vec<Ended>, StoreError>
         Ok(retention.beyond(&ended, open))
     });
     let mut found = found.map_err(|e| fault::of_sqlite("runs can't be listed", &e))?;
-    found.retain(|run| !asked.spared.contains(&run.run));
+    let stay = staying(conn).map_err(|e| fault::of_sqlite("runs can't be listed", &e))?;
+    found.retain(|run| !stay.contains(&run.run));
     Ok(found)
+}
+
+fn staying(conn: &Connection) -> rusqlite::Result<BTreeSet<RunId>> {
+    let sql = format!("SELECT run FROM runs WHERE NOT ({OPEN}) AND {}", stays());
+    let mut statement = conn.prepare(&sql)?;
+    let runs = statement.query_map([], |row| Ok(RunId(Uuid::from_bytes(row.get(0)?))))?;
+    runs.collect()
 }
 
 /// Those that ended last first.
@@ -94,7 +109,7 @@ fn ended(conn: &Connection) -> rusqlite::Result<Vec<Ended>> {
     let sql = format!(
         "SELECT run, updated, events, (SELECT SUM(LENGTH(payload) + {ROW_BYTES}) FROM commits
              WHERE commits.run = runs.number)
-         FROM runs WHERE {ENDED} ORDER BY updated DESC, run DESC"
+         FROM runs WHERE NOT ({OPEN}) ORDER BY updated DESC, run DESC"
     );
     let mut statement = conn.prepare(&sql)?;
     let ended = statement.query_map([], |row| {
@@ -111,7 +126,7 @@ fn ended(conn: &Connection) -> rusqlite::Result<Vec<Ended>> {
 fn open_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     let sql = format!(
         "SELECT COALESCE(SUM(LENGTH(payload) + {ROW_BYTES}), 0) FROM commits
-         WHERE run IN (SELECT number FROM runs WHERE status IS NOT NULL AND NOT ({ENDED}))"
+         WHERE run IN (SELECT number FROM runs WHERE {OPEN})"
     );
     conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
@@ -137,7 +152,7 @@ fn chunk(conn: &Connection, queue: &mut VecDeque<RunId>) -> rusqlite::Result<boo
             None => match queue.pop_front() {
                 Some(run) => match begin(conn, run)? {
                     Some(number) => number,
-                    // It was started anew, or is gone.
+                    // It was started anew, is gone, or must stay by now.
                     None => continue,
                 },
                 None => return Ok(false),
@@ -173,9 +188,10 @@ fn unfinished(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached(sql)?.query_row([&from[..]], |row| row.get(0)).optional()
 }
 
-/// Takes its name from a run that has ended.
+/// Takes its name from a run that has ended, if it need not stay.
 fn begin(conn: &Connection, run: RunId) -> rusqlite::Result<Option<i64>> {
-    let sql = format!("SELECT number FROM runs WHERE run = ?1 AND {ENDED}");
+    let sql =
+        format!("SELECT number FROM runs WHERE run = ?1 AND NOT ({OPEN}) AND NOT {}", stays());
     let number: Option<i64> = conn
         .prepare_cached(&sql)?
         .query_row([&run.0.as_bytes()[..]], |row| row.get(0))

@@ -14,13 +14,14 @@ pub(super) const APPLICATION_ID: u32 = 0x4175_7261;
 
 /// Changes of the tables, in order; the number of those that a file has is its `user_version`. A change that is
 /// out in the world is never edited.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_snapshots.sql"),
     include_str!("../../migrations/sqlite/0003_removals.sql"),
     include_str!("../../migrations/sqlite/0004_forks.sql"),
     include_str!("../../migrations/sqlite/0005_keys.sql"),
     include_str!("../../migrations/sqlite/0006_trees.sql"),
+    include_str!("../../migrations/sqlite/0007_forks_of.sql"),
 ];
 
 /// Version of the tables that this build works with.

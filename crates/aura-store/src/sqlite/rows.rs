@@ -165,8 +165,8 @@ struct Filter {
     params: Vec<Value>,
 }
 
-/// The condition of the index over open runs.
-const OPEN: &str =
+/// The condition of the index over open runs. A row that was not written yet is neither open nor ended.
+pub(super) const OPEN: &str =
     "status NOT IN ('completed', 'failed', 'cancelled', 'compensated', 'compensation_failed')";
 
 impl Filter {

@@ -66,6 +66,8 @@ macro_rules! store_conformance {
                 a_snapshot_of_no_run_is_not_kept
                 too_large_a_snapshot_is_refused
                 runs_beyond_a_limit_go_whole
+                runs_go_however_they_ended
+                runs_stay_while_others_need_them
                 a_dry_run_removes_nothing
                 a_removed_run_may_come_again
                 positions_are_given_out_once

@@ -6,7 +6,6 @@ use aura_core::error::{Code, Problem};
 use aura_core::limits;
 use aura_core::ports::{Clock, Compacted, Compaction, Retention, Store};
 use aura_core::time::{Millis, parse_duration};
-use aura_engine::needed;
 use serde_json::json;
 
 use crate::context::Context;
@@ -110,7 +109,6 @@ fn ask(context: &Context, retention: Retention, dry_run: bool) -> Result<Exit, P
     let at = SystemClock.now();
     let asked = Compaction {
         retention,
-        spared: needed(&*store)?,
         orphans_before: Some(earlier(at, limits::ORPHAN_MS)),
         at,
         actor: context.actor.clone(),
