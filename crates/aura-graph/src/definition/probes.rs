@@ -11,6 +11,13 @@ use crate::expr::Template;
 impl<'c, 't> Checker<'c, 't> {
     /// Checks what a tool node says about doubt.
     pub(super) fn doubt(&mut self, node: &'c Node<'t>) {
+        if node.idempotency.is_some() && node.on_unknown == OnUnknown::Fail {
+            let message = "'on_unknown: fail' lets go of the call while nobody knows whether it acted, but with \
+                           'idempotency' other runs wait for it";
+            self.findings
+                .add(&node.span, &node.path, message)
+                .suggest("leave 'on_unknown' out: the key stays with the call until it is settled");
+        }
         let reconcilable = node.effect == Some(EffectClass::Reconcilable);
         let asked = reconcilable || node.on_unknown == OnUnknown::Probe;
         let effect_span = node.effect_span.as_ref().unwrap_or(&node.span);
