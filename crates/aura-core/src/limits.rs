@@ -138,6 +138,10 @@ limits! {
     OPEN_CHILDREN: usize = 1_024, "child runs of one run in work at once";
     /// Flow files that a run pins beside its own.
     BUNDLE_FLOWS: usize = 64, "flow files pinned beside a run's own";
+    /// Runs that a shard takes over in one step.
+    SHARD_TAKEN: usize = 1_024, "runs taken over in one step";
+    /// Bundles whose flows a shard keeps compiled, beside those that runs in memory follow.
+    FLOWS_KEPT: usize = 1_024, "bundles of flows kept compiled";
     /// Messages between runs that a shard passes on in one step.
     SHARD_MESSAGES: usize = 4_096, "messages between runs passed on in one step";
     /// Bytes of a kept signal's payload above which it travels to the next run as a blob.

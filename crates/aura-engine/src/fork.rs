@@ -246,8 +246,8 @@ impl Recording {
         store: &dyn Store,
         (step, spec): (&StepPath, &TaskSpec),
         used: &dyn Fn(u64) -> bool,
-    ) -> Reuse {
-        let Some(parent) = self.parent else { return Reuse::Withhold(Withheld::NoRecord) };
+    ) -> Result<Reuse, StoreError> {
+        let Some(parent) = self.parent else { return Ok(Reuse::Withhold(Withheld::NoRecord)) };
         let free = |made: &&Made| made.call == spec.call && !used(made.seq);
         let same = self.by_step.get(step).into_iter().flatten().find(free);
         let found = same.or_else(|| {
@@ -255,19 +255,19 @@ impl Recording {
             let over = others.iter().filter(free).find(|made| made.stand == Stand::Over);
             over.or_else(|| others.iter().find(free))
         });
-        match found {
+        Ok(match found {
             None => Reuse::Withhold(Withheld::NoRecord),
             Some(Made { stand: Stand::Open, .. }) => Reuse::Withhold(Withheld::Open),
             Some(Made { stand: Stand::Unknown, .. }) => Reuse::Withhold(Withheld::Unknown),
-            Some(Made { seq, .. }) => match outcome(store, parent, *seq) {
-                Ok(Some((outcome, truncated))) => Reuse::Take(Taken {
+            Some(Made { seq, .. }) => match outcome(store, parent, *seq)? {
+                Some((outcome, truncated)) => Reuse::Take(Taken {
                     from: Origin { run: parent, seq: *seq },
                     outcome,
                     truncated,
                 }),
-                _ => Reuse::Withhold(Withheld::Unreadable),
+                None => Reuse::Withhold(Withheld::Unreadable),
             },
-        }
+        })
     }
 }
 
@@ -419,7 +419,7 @@ impl Shard {
         let bundle = forked.flow.bundle.blob;
         if let Some((bytes, flows)) = flows {
             self.pending.group.blobs.push((bundle, bytes));
-            self.flows.insert(bundle, flows);
+            self.keep_flows(bundle, flows);
         }
         let flow = self.flow(&forked.flow)?;
         let mut stream = Stream::new(state, head, flow);

@@ -8,7 +8,7 @@ use aura_core::event::Doubt;
 use aura_core::id::RunId;
 use aura_core::input::Input;
 use aura_core::time::Millis;
-use aura_graph::Flow;
+use aura_graph::definition::Flows;
 use aura_graph::state::{Bodies, Node};
 
 use crate::message::{Accepted, Answered, Asking};
@@ -108,6 +108,17 @@ impl Shard {
         }
     }
 
+    /// What the functions of a run asked for can't be had any more.
+    pub(crate) fn refuse_journals(&mut self, run: RunId, problem: &Problem) {
+        let from = (run, StepPath::root());
+        let asked = self.journals.range(from..).map(|(key, _)| key.clone());
+        for key in asked.take_while(|(of, _)| *of == run).collect::<Vec<_>>() {
+            if let Some(asking) = self.journals.remove(&key) {
+                let _ = asking.reply.send(Err(problem.clone()));
+            }
+        }
+    }
+
     /// What functions asked for and what did not become durable is asked for again.
     pub(crate) fn ask_again(&mut self, given_up: Vec<Told>) -> Vec<(RunId, Job)> {
         for told in given_up {
@@ -139,9 +150,10 @@ impl Shard {
         Ok(())
     }
 
-    /// Why this process can't perform a flow, if it lacks a function of it.
-    pub(crate) fn lacks(&self, run: RunId, flow: &Flow) -> Option<Problem> {
-        let missing = self.ports.performer.missing(flow)?;
+    /// Why this process can't perform the flows of a bundle, if it lacks a function of one of them.
+    pub(crate) fn lacks(&self, run: RunId, flows: &Flows) -> Option<Problem> {
+        let all = std::iter::once(&flows.main).chain(flows.files.values());
+        let missing = all.into_iter().find_map(|flow| self.ports.performer.missing(flow))?;
         let what =
             format!("the flow runs the function '{missing}', which this program has not got");
         Some(

@@ -41,8 +41,8 @@ pub trait Performer: Send {
     /// Starts an attempt. One that is over at once gives its message here.
     fn perform(&mut self, task: Task) -> Option<Message>;
 
-    /// Nobody waits for this attempt any more.
-    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32);
+    /// Nobody waits for this attempt any more. One that was stopped by this gives its message here.
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) -> Option<Message>;
 
     /// A function that a flow runs and that can't be performed here.
     fn missing(&self, flow: &Flow) -> Option<String> {
@@ -126,15 +126,12 @@ impl Performer for TokioPerformer {
         flow.functions().into_iter().find(missing).map(str::to_owned)
     }
 
-    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) -> Option<Message> {
         let key = (run, step.clone(), attempt);
-        let job = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         // One that is not running any more has sent its message.
-        if let Some(job) = job {
-            job.abort();
-            let step = step.clone();
-            let _ = self.bench.shard.send(Message::Released { run, step, attempt });
-        }
+        let job = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)?;
+        job.abort();
+        Some(Message::Released { run, step: step.clone(), attempt })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Taking over what a process before this one left unfinished.
 
+use std::collections::BTreeSet;
+
 use aura_core::error::Problem;
 use aura_core::event::Doubt;
 use aura_core::id::RunId;
@@ -20,41 +22,56 @@ impl Shard {
             return reply(Err(problem));
         }
         let Some(stream) = self.streams.get(&run) else { return reply(Err(busy())) };
-        if let Some(problem) = self.lacks(run, &stream.flow).filter(|_| !stream.run.closed()) {
+        let closed = stream.run.closed();
+        let bundle = stream.run.started.as_ref().map(|started| started.flow.bundle.blob);
+        let flows = bundle.and_then(|bundle| self.flows.get(&bundle)).filter(|_| !closed);
+        if let Some(problem) = flows.and_then(|flows| self.lacks(run, flows)) {
             return reply(Err(problem));
         }
         if !self.performs.insert(run) {
             return self.reply_when_durable(run, reply);
         }
-        let steps = stream.run.outstanding();
-        let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
-        let more = stream.run.more;
-        for step in ready {
-            self.slots.wait(run, step);
-        }
-        if more {
-            self.again.push_back(run);
-        }
-        self.parents.push_back(run);
+        let lost = self.ask_anew(run);
         self.note_timer(run);
-        if steps.is_empty() {
+        if lost.is_empty() {
             return self.reply_when_durable(run, reply);
         }
         let mut reply = Some(reply);
-        let mut chunks = steps.chunks(limits::UNKNOWN_STEPS).peekable();
-        while let Some(steps) = chunks.next() {
-            let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
-            let reply = if chunks.peek().is_none() { reply.take() } else { None };
+        let mut lost = lost.into_iter().peekable();
+        while let Some(input) = lost.next() {
+            let reply = if lost.peek().is_none() { reply.take() } else { None };
             self.decide_for(run, Job { input, reply }, now);
         }
     }
 
-    /// Performs every run that has not ended.
-    pub(crate) fn recover(&mut self, reply: Recovered, now: Millis) {
-        reply(self.recover_open(now));
+    /// Asks a run that is in memory what it waits for. Gives back what tells it of attempts that nobody works on.
+    fn ask_anew(&mut self, run: RunId) -> Vec<Input> {
+        let Some(stream) = self.streams.get(&run) else { return Vec::new() };
+        for (step, _) in stream.run.ready() {
+            self.slots.wait(run, step.clone());
+        }
+        if stream.run.more {
+            self.again.push_back(run);
+        }
+        self.parents.push_back(run);
+        // A parent that this process performs may not have heard of it, or it of its parent.
+        let started = stream.run.started.as_ref();
+        let parent = started.and_then(|started| started.parent.as_ref()).map(|parent| parent.run);
+        self.parents.extend(parent.filter(|parent| self.performs.contains(parent)));
+        let mut lost = stream.run.outstanding();
+        lost.retain(|step| !self.in_flight.contains_key(&(run, step.clone())));
+        let inputs = lost
+            .chunks(limits::UNKNOWN_STEPS)
+            .map(|steps| Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash });
+        inputs.collect()
     }
 
-    fn recover_open(&mut self, now: Millis) -> Result<usize, Problem> {
+    /// Performs every run that has not ended.
+    pub(crate) fn recover(&mut self, reply: Recovered) {
+        reply(self.recover_open());
+    }
+
+    fn recover_open(&mut self) -> Result<usize, Problem> {
         let open = RunStatus::ALL.into_iter().filter(|status| !status.closed());
         let query = RunQuery {
             statuses: open.collect(),
@@ -64,7 +81,7 @@ impl Shard {
         let rows = self.ports.store.runs(&query).map_err(|e| store_problem(&e))?;
         let mut taken = 0;
         for row in rows {
-            if self.performs.contains(&row.run) {
+            if self.performs.contains(&row.run) || self.taken.contains(&row.run) {
                 continue;
             }
             taken += 1;
@@ -77,40 +94,42 @@ impl Shard {
                     self.performs.insert(row.run);
                     self.timers.extend(due.map(|due| (due, row.run)));
                 }
-                Mark::Active | Mark::Asleep(_) => self.perform(row.run, Box::new(|_| {}), now),
+                Mark::Active | Mark::Asleep(_) => {
+                    self.taken.insert(row.run);
+                }
                 Mark::Closed => {}
             }
         }
         Ok(taken)
     }
 
-    /// After a failed commit: what runs ask for is asked for anew, and what they had been told is told again.
-    pub(crate) fn present_again(&mut self, held: Vec<(RunId, Job)>) {
-        for run in self.performs.clone() {
-            // Loaded again, so that its timers, grants and continuations are asked for anew.
-            if self.load(run).is_err() {
-                continue;
-            }
-            let Some(stream) = self.streams.get(&run) else { continue };
-            let ready: Vec<_> = stream.run.ready().map(|(step, _)| step.clone()).collect();
-            let (more, open) = (stream.run.more, stream.run.outstanding());
-            if more {
-                self.again.push_back(run);
-            }
-            self.parents.push_back(run);
-            for step in ready {
-                self.slots.wait(run, step);
-            }
-            let lost: Vec<_> = open
-                .into_iter()
-                .filter(|step| !self.in_flight.contains_key(&(run, step.clone())))
-                .filter(|step| !held.iter().any(|(of, job)| *of == run && job.is_outcome_of(step)))
-                .collect();
-            for steps in lost.chunks(limits::UNKNOWN_STEPS) {
-                let input = Input::Unknown { steps: steps.to_vec(), doubt: Doubt::Crash };
-                self.held.push_back((run, Job::own(input)));
+    /// Performs runs that are to be taken over, as many as one step may.
+    pub(crate) fn take_over(&mut self, now: Millis) {
+        for _ in 0..limits::SHARD_TAKEN {
+            let Some(run) = self.taken.pop_first() else { return };
+            match self.load(run) {
+                Ok(()) if self.performs.contains(&run) => {
+                    for input in self.ask_anew(run) {
+                        self.decide_for(run, Job::own(input), now);
+                    }
+                    self.note_timer(run);
+                }
+                Ok(()) => self.perform(run, Box::new(|_| {}), now),
+                Err(problem) if self.passes(run, &problem) => {
+                    self.taken.insert(run);
+                    return self.pause(now);
+                }
+                Err(_) => {
+                    self.performs.remove(&run);
+                }
             }
         }
+    }
+
+    /// After a failed commit: inputs that nobody else tells are decided again, and runs that were dropped from memory or
+    /// did not hear something are asked anew what they wait for.
+    pub(crate) fn present_again(&mut self, held: Vec<(RunId, Job)>, runs: BTreeSet<RunId>) {
         self.held.extend(held);
+        self.taken.extend(runs.into_iter().filter(|run| self.performs.contains(run)));
     }
 }

@@ -4,7 +4,6 @@
 //! outside (answers, tasks) waits for the commit that caused it. A shard never sleeps and never reads a clock;
 //! whoever drives it tells the time.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -72,13 +71,15 @@ pub struct Shard {
     pub(crate) performs: BTreeSet<RunId>,
     pub(crate) again: VecDeque<RunId>,
     pub(crate) in_flight: BTreeMap<(RunId, StepPath), u32>,
-    inbox: VecDeque<Message>,
+    pub(crate) inbox: VecDeque<Message>,
     /// Messages that wait until more is durable.
     waiting: VecDeque<Message>,
     /// What runs tell each other.
     pub(crate) messages: VecDeque<(RunId, Input)>,
     /// Runs whose children are to be looked after.
     pub(crate) parents: VecDeque<RunId>,
+    /// Runs that are to be asked anew what they wait for.
+    pub(crate) taken: BTreeSet<RunId>,
     /// Inputs whose commits failed, to be decided again.
     pub(crate) held: VecDeque<(RunId, Job)>,
     /// Functions that wait for an answer.
@@ -184,6 +185,7 @@ impl Shard {
             waiting: VecDeque::new(),
             messages: VecDeque::new(),
             parents: VecDeque::new(),
+            taken: BTreeSet::new(),
             held: VecDeque::new(),
             journals: Journals::new(),
             awaited: BTreeMap::new(),
@@ -259,6 +261,7 @@ impl Shard {
             for (run, job) in std::mem::take(&mut self.held) {
                 self.decide_for(run, job, now);
             }
+            self.take_over(now);
             self.look_after_children(now);
             self.fire_timers(now);
             for (run, steps) in self.slots.next() {
@@ -280,7 +283,8 @@ impl Shard {
             || !self.again.is_empty()
             || !self.held.is_empty()
             || !self.messages.is_empty()
-            || !self.parents.is_empty();
+            || !self.parents.is_empty()
+            || !self.taken.is_empty();
         let leaving =
             self.streams.len() > limits::HOT_RUNS && (self.stirred || self.sweep.is_some());
         let busy = !self.inbox.is_empty()
@@ -293,12 +297,18 @@ impl Shard {
             && self.waiting.is_empty()
             && self.held.is_empty()
             && self.messages.is_empty();
+        let drained = self.draining && (self.broken.is_some() || (done && self.inbox.is_empty()));
         Progress {
             next: self.paused.or(timer),
             busy,
-            drained: self.draining && (self.broken.is_some() || (done && self.inbox.is_empty())),
+            drained: drained && (self.broken.is_some() || !self.awaits_blobs()),
             durable: self.told,
         }
+    }
+
+    /// Whether an input waits for blobs: it may be an outcome, which nobody could tell again.
+    fn awaits_blobs(&self) -> bool {
+        self.streams.values().any(|stream| stream.blocked.is_some() || !stream.queue.is_empty())
     }
 
     /// Whether decisions must wait until more is durable, or until the store has room again.
@@ -343,7 +353,7 @@ impl Shard {
             },
             Message::Journal(asking) => self.journal(asking, now),
             Message::Perform { run, reply } => self.perform(run, reply, now),
-            Message::Recover { reply } => self.recover(reply, now),
+            Message::Recover { reply } => self.recover(reply),
             Message::Await { run, reply } => self.await_end(run, reply),
         }
     }
@@ -379,11 +389,11 @@ impl Shard {
             Err(problem) => return reply(Err(problem)),
         };
         if start.perform
-            && let Some(problem) = self.lacks(run, &flow)
+            && let Some(problem) = self.lacks(run, &start.flows)
         {
             return reply(Err(problem.kept("nothing was started")));
         }
-        self.flows.insert(bundle, start.flows);
+        self.keep_flows(bundle, start.flows);
         if self.is_due(bundle, now) {
             self.pending.group.blobs.push((bundle, start.bundle));
         }
@@ -475,11 +485,24 @@ impl Shard {
 
     /// The flow that a run pins.
     pub(crate) fn flow(&mut self, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
-        let flows = match self.flows.entry(pin.bundle.blob) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(load_flows(&*self.ports.store, pin)?),
-        };
-        flow_of(flows, pin)
+        let bundle = pin.bundle.blob;
+        if let Some(flows) = self.flows.get(&bundle) {
+            return flow_of(flows, pin);
+        }
+        let flows = load_flows(&*self.ports.store, pin)?;
+        let flow = flow_of(&flows, pin)?;
+        self.keep_flows(bundle, flows);
+        Ok(flow)
+    }
+
+    /// Keeps the flows of a bundle compiled; of too many, only those that runs in memory follow.
+    pub(crate) fn keep_flows(&mut self, bundle: Hash, flows: Flows) {
+        if self.flows.len() >= limits::FLOWS_KEPT {
+            let followed = |stream: &Stream| Some(stream.run.started.as_ref()?.flow.bundle.blob);
+            let followed: BTreeSet<_> = self.streams.values().filter_map(followed).collect();
+            self.flows.retain(|bundle, _| followed.contains(bundle));
+        }
+        self.flows.insert(bundle, flows);
     }
 
     /// Sets a run aside; the shard goes on with the others.
@@ -505,6 +528,7 @@ impl Shard {
         for reply in self.awaited.remove(&run).unwrap_or_default() {
             reply(Err(problem.clone()));
         }
+        self.refuse_journals(run, &problem);
         self.parked.insert(run, problem);
     }
 
@@ -684,13 +708,15 @@ impl Shard {
         let lost: Vec<Released> =
             std::mem::take(&mut self.undurable).into_iter().flat_map(|(_, r)| r).collect();
         let pending = std::mem::take(&mut self.pending).released;
-        let mut held = self.drop_messages();
+        let (mut held, mut stirred) = self.drop_messages();
         let mut given_up = Vec::new();
+        stirred.extend(held.iter().map(|(run, _)| *run));
         for released in lost.into_iter().chain(pending) {
             for task in &released.tasks {
                 self.release(released.run, &task.step, task.attempt);
             }
             held.extend(self.forget_undurable(released.run));
+            stirred.insert(released.run);
             given_up.extend(released.told);
             match (released.input, released.reply) {
                 (Some(input @ Input::Outcome(_)), reply) => {
@@ -706,7 +732,7 @@ impl Shard {
             self.pause_ms = (self.pause_ms * 2).min(LONGEST_PAUSE_MS);
             tracing::warn!(%error, "the store takes nothing now; trying again");
             self.stalled = Some(problem);
-            self.present_again(held);
+            self.present_again(held, stirred);
             let asked = self.ask_again(given_up);
             self.held.extend(asked);
         } else {

@@ -105,7 +105,7 @@ pub(crate) struct TurnGate<'a> {
     pub(crate) taken: BTreeSet<Hash>,
     /// Steps that wait for a key.
     pub(crate) behind: Vec<(Hash, StepPath)>,
-    /// Why the store could not say where a key stands.
+    /// Why the store could not say where a key stands, or what a fork may take.
     pub(crate) trouble: Option<StoreError>,
     pub(crate) granted: Vec<StepPath>,
     pub(crate) refused: Vec<StepPath>,
@@ -158,11 +158,18 @@ impl Gate for TurnGate<'_> {
         };
         let Recorded { recording, store, used, taken } = recorded;
         let in_use = |seq| taken.contains(&seq) || used.is_some_and(|used| used.contains_key(&seq));
-        let answer = recording.find(*store, (step, spec), &in_use);
-        if let Reuse::Take(Taken { from, .. }) = &answer {
-            taken.insert(from.seq);
+        match recording.find(*store, (step, spec), &in_use) {
+            Ok(answer) => {
+                if let Reuse::Take(Taken { from, .. }) = &answer {
+                    taken.insert(from.seq);
+                }
+                answer
+            }
+            Err(error) => {
+                self.trouble = Some(error);
+                Reuse::Later
+            }
         }
-        answer
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aura_core::data::BlobRef;
 use aura_core::hash::Hash;
 use aura_core::input::Input;
-use aura_core::path::StepPath;
 use aura_core::ports::{Mark, RunRow, RunStatus};
 use aura_core::task::Permissions;
 use aura_core::time::Millis;
@@ -52,11 +51,6 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn own(input: Input) -> Self {
         Self { input, reply: None }
-    }
-
-    /// Whether it is the outcome of an attempt of this step.
-    pub(crate) fn is_outcome_of(&self, step: &StepPath) -> bool {
-        matches!(&self.input, Input::Outcome(outcome) if outcome.step == *step)
     }
 
     /// Whether another run told it.

@@ -3,7 +3,7 @@
 //! A run that another one starts is begun right after the turn that asks for it, so that both are in one group. Any
 //! other message may be late or come twice: what was not heard is told again when a run is performed anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aura_core::error::{Code, Problem};
@@ -58,22 +58,29 @@ impl Shard {
         }
     }
 
-    /// Drops what runs told each other, because it may rest on what did not become durable: it is told again.
-    pub(crate) fn drop_messages(&mut self) -> Vec<(RunId, Job)> {
-        self.messages.clear();
+    /// Drops what runs told each other, because it may rest on what did not become durable: it is told again. Gives
+    /// back inputs that are not decided, and the runs that were to hear something.
+    pub(crate) fn drop_messages(&mut self) -> (Vec<(RunId, Job)>, BTreeSet<RunId>) {
+        let mut deaf: BTreeSet<_> = self.messages.drain(..).map(|(run, _)| run).collect();
         let mut blocked = Vec::new();
         for (run, stream) in &mut self.streams {
+            let before = stream.queue.len();
             stream.queue.retain(|job| !job.is_message());
+            if stream.queue.len() < before {
+                deaf.insert(*run);
+            }
             if stream.blocked.as_ref().is_some_and(|blocked| blocked.job.is_message()) {
                 stream.blocked = None;
                 blocked.push(*run);
             }
         }
-        blocked.into_iter().flat_map(|run| self.forget_undurable(run)).collect()
+        deaf.extend(&blocked);
+        let jobs = blocked.into_iter().flat_map(|run| self.forget_undurable(run)).collect();
+        (jobs, deaf)
     }
 
     /// Whether what keeps a run from being loaded may be over later: the store can't be read now.
-    fn passes(&self, run: RunId, problem: &Problem) -> bool {
+    pub(crate) fn passes(&self, run: RunId, problem: &Problem) -> bool {
         problem.code != Code::RunNotFound && !self.parked.contains_key(&run)
     }
 

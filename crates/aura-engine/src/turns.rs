@@ -136,7 +136,7 @@ impl Shard {
         }));
         let TurnGate { refused, behind, trouble, .. } = gate;
         if let Some(error) = trouble {
-            tracing::warn!(%run, %error, "a shared key can't be looked up now; trying again");
+            tracing::warn!(%run, %error, "the store can't be asked now; trying again");
             return self.keep_for_later(run, job, now);
         }
         match decision {
@@ -177,9 +177,9 @@ impl Shard {
         self.note_timer(run);
     }
 
-    /// A fork that was refused never was; what stands in memory under its id is its parent's.
+    /// A run whose start was refused never was. What stands in memory under the id of a fork is its parent's.
     fn forget_unborn(&mut self, run: RunId, forks: bool) {
-        if forks {
+        if forks || self.streams.get(&run).is_some_and(|stream| stream.run.events == 0) {
             self.streams.remove(&run);
             self.performs.remove(&run);
         }
@@ -346,7 +346,7 @@ impl Shard {
             .map(|((_, step), attempt)| (step.clone(), *attempt))
             .collect();
         for (step, attempt) in dropped {
-            self.ports.performer.abandon(run, &step, attempt);
+            self.inbox.extend(self.ports.performer.abandon(run, &step, attempt));
         }
     }
 }

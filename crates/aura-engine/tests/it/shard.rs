@@ -29,7 +29,6 @@ struct Handed(Arc<Mutex<Inner>>);
 struct Inner {
     units: Vec<Unit>,
     tasks: Vec<Task>,
-    released: Vec<Message>,
 }
 
 impl Committer for Handed {
@@ -45,13 +44,12 @@ impl Performer for Handed {
         None
     }
 
-    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) -> Option<Message> {
         let mut inner = self.0.lock().unwrap();
         let same = |t: &Task| t.run == run && t.step == *step && t.attempt == attempt;
-        if let Some(place) = inner.tasks.iter().position(same) {
-            inner.tasks.remove(place);
-            inner.released.push(Message::Released { run, step: step.clone(), attempt });
-        }
+        let place = inner.tasks.iter().position(same)?;
+        inner.tasks.remove(place);
+        Some(Message::Released { run, step: step.clone(), attempt })
     }
 }
 
@@ -95,14 +93,8 @@ impl Bench {
     pub(crate) fn rest(&mut self) {
         loop {
             let progress = self.shard.step(self.now);
-            let (units, released) = {
-                let mut inner = self.handed.0.lock().unwrap();
-                (std::mem::take(&mut inner.units), std::mem::take(&mut inner.released))
-            };
-            let quiet = units.is_empty() && released.is_empty();
-            for message in released {
-                self.shard.deliver(message);
-            }
+            let units = std::mem::take(&mut self.handed.0.lock().unwrap().units);
+            let quiet = units.is_empty();
             for unit in units {
                 let result = self.store.append(&unit.group).map(|_| ());
                 self.shard.deliver(Message::Durable { group: unit.number, result });
@@ -260,6 +252,41 @@ fn runs_that_sleep_leave_memory_and_those_in_work_stay() {
     bench.rest();
     let open = (1..=many).filter(|n| !bench.run(RunId(Uuid::from_u128(u128::from(*n)))).closed());
     assert_eq!(open.count(), 0);
+}
+
+/// An outcome that waits for a blob is the only word of what was done outside.
+#[test]
+fn a_shard_that_drains_waits_for_an_outcome_that_waits_for_a_blob() {
+    let mut bench = Bench::new(1);
+    let source = "flow: f\nnodes:\n  - { id: t, tool: sim.read, with: {} }\n  - { id: u, set: { l: \"{{ steps.t.output.text | length }}\" } }\n";
+    let run = bench.start(1, source);
+    let value = json!({ "text": "x".repeat(70_000) });
+    let salt = bench.store.info().unwrap().salt;
+    let blob = blob_address(salt, &canonical::to_vec(&value));
+    let output = Data::Blob(blob);
+    bench.shard.deliver(Message::Drain);
+    bench.tell(run, TaskResult::Succeeded { output, artifacts: Vec::new(), truncated: false });
+    assert!(!bench.shard.step(bench.now).drained);
+    bench.shard.deliver(Message::Blobs(vec![(blob, Ok(Arc::new(value)))]));
+    bench.rest();
+    assert!(bench.shard.step(bench.now).drained);
+    assert!(bench.run(run).closed());
+}
+
+/// The id of a run may be that of its key, which is to be of use for a start that is right.
+#[test]
+fn a_start_that_was_refused_takes_nothing() {
+    let mut bench = Bench::new(1);
+    let source = "flow: f\nnodes:\n  - { id: t, tool: sim.read, with: {} }\n";
+    let run = RunId(Uuid::from_u128(1));
+    let salt = bench.store.info().unwrap().salt;
+    let right = || start_of(1, source, json!({}), salt);
+    let mut wrong = right();
+    wrong.started.labels = [("l".to_owned(), "x".repeat(limits::NAME_BYTES + 1))].into();
+    bench.start_this(run, wrong);
+    assert_eq!((bench.shard.runs_in_memory(), bench.tasks()), (0, Vec::new()));
+    bench.start_this(run, right());
+    assert_eq!(bench.tasks(), [(run, "t".to_owned())]);
 }
 
 #[test]

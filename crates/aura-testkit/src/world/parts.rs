@@ -91,8 +91,9 @@ impl Performer for Handed {
         None
     }
 
-    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) {
+    fn abandon(&mut self, run: RunId, step: &StepPath, attempt: u32) -> Option<Message> {
         self.inner().calls.abandon(run, step, attempt);
+        None
     }
 }
 
