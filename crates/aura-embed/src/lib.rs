@@ -227,22 +227,27 @@ impl Aura {
         self.engine.handle().perform(run).map(|_| ())
     }
 
-    /// Waits until a run has ended, or waits for somebody.
+    /// Waits until a run has ended, or waits for somebody. A run that goes on anew has ended when the one that goes on
+    /// in its place has; one that waits for child runs waits for somebody when they do.
     ///
     /// # Errors
     /// There is no such run, it is set aside, or the store can't be read.
     pub fn wait(&self, run: RunId) -> Result<End, Problem> {
         let handle = self.engine.handle();
-        let mut seen = 0;
+        let (mut run, mut seen) = (run, 0);
         loop {
             if let Some(problem) = handle.broken().or_else(|| handle.parked(run)) {
                 return Err(problem);
             }
             let row = self.row(run)?;
-            match row.mark {
-                Mark::Closed => return self.end(run),
-                Mark::Asleep(None) => return Ok(End::Waiting(row.status)),
-                Mark::Active | Mark::Asleep(Some(_)) => {}
+            match (row.mark, row.next) {
+                (Mark::Closed, Some(next)) => run = next,
+                (Mark::Closed, None) => return self.end(run),
+                _ => {
+                    if let Some(status) = self.waits_as(&row)? {
+                        return Ok(End::Waiting(status));
+                    }
+                }
             }
             seen = handle.bell().wait(seen, LOOK);
         }
@@ -322,6 +327,26 @@ impl Aura {
         let rows = self.opened.store.runs(&query).map_err(|e| unreadable(&e))?;
         let none = || Problem::new(ErrorCode::RunNotFound, format!("no run {run}"));
         rows.into_iter().next().ok_or_else(none)
+    }
+
+    /// As what a run waits for somebody; `None` while something goes on in it or below it.
+    fn waits_as(&self, row: &RunRow) -> Result<Option<RunStatus>, Problem> {
+        match (row.mark, row.status) {
+            (Mark::Asleep(None), RunStatus::Running) => {}
+            (Mark::Asleep(None), status) => return Ok(Some(status)),
+            _ => return Ok(None),
+        }
+        let query = RunQuery { parent: Some(row.run), ..RunQuery::default() };
+        let mut children = self.opened.store.runs(&query).map_err(|e| unreadable(&e))?;
+        children.retain(|child| child.mark != Mark::Closed && child.root.is_some());
+        let mut found = None;
+        for child in &children {
+            match self.waits_as(child)? {
+                None => return Ok(None),
+                status => found = found.or(status),
+            }
+        }
+        Ok(found)
     }
 
     fn end(&self, run: RunId) -> Result<End, Problem> {

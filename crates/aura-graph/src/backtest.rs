@@ -552,24 +552,43 @@ impl<'a> Backtest<'a> {
         TaskResult::Succeeded { output, artifacts, truncated }
     }
 
-    /// Sleeps and waits between tries that only the other flow has come due by themselves.
+    /// Timers that only the other flow has, or has earlier, come due by themselves.
     fn timers_of_its_own(&mut self) {
-        while let Some(input) = self.due_of_its_own() {
-            if !self.more(&input) {
+        while let Some((due, step, purpose)) = self.due_of_its_own() {
+            if matches!(purpose, Purpose::Attempt | Purpose::Heartbeat) {
+                // Nobody knows what the call would have done had it been given up.
+                return self.stop(format!("the call of '{step}' took longer than it may now"));
+            }
+            if !self.more(&Input::Timer { step, purpose, due }) {
                 return;
             }
             self.settle();
         }
     }
 
-    fn due_of_its_own(&self) -> Option<Input> {
-        let now = self.now;
-        self.run.timers.iter().find_map(|(due, step, purpose)| {
-            let own = due <= now
-                && matches!(purpose, Purpose::Sleep | Purpose::Retry)
-                && self.recorded.timers.due(step, purpose).is_none();
-            own.then(|| Input::Timer { step: step.clone(), purpose, due })
-        })
+    fn due_of_its_own(&self) -> Option<(Millis, StepPath, Purpose)> {
+        let mut due = self.run.timers.iter().take_while(|(due, ..)| *due <= self.now);
+        let own = due.find(|(due, step, purpose)| {
+            let recorded = self.recorded.timers.due(step, *purpose);
+            match purpose {
+                // A call that was not recorded is not given up: it is told that it is missing.
+                Purpose::Attempt | Purpose::Heartbeat => {
+                    recorded.is_some_and(|then| then > *due) && self.is_given_less_time(step)
+                }
+                _ => self.run.fires(*purpose) && recorded.is_none_or(|then| then > *due),
+            }
+        });
+        own.map(|(due, step, purpose)| (due, step.clone(), purpose))
+    }
+
+    /// Whether the other flow gives a call that was recorded less time than it had.
+    fn is_given_less_time(&self, step: &StepPath) -> bool {
+        let spec = |run: &Run| run.tasks.get(step).map(|task| Arc::clone(&task.spec));
+        let (Some(now), Some(then)) = (spec(&self.run), spec(&self.recorded)) else { return false };
+        let earlier =
+            |new: Option<u64>, old: Option<u64>| new.is_some() && (old.is_none() || new < old);
+        now.call == then.call
+            && (now.timeout_ms < then.timeout_ms || earlier(now.heartbeat_ms, then.heartbeat_ms))
     }
 
     /// Beyond the end of the recorded run: what follows by itself.

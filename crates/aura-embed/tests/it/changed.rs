@@ -190,3 +190,22 @@ output: $steps.go.output
     assert_eq!(aura.deny(run, "ask").unwrap_err().code, ErrorCode::RunClosed);
     aura.close();
 }
+
+#[test]
+fn waiting_for_a_run_follows_the_one_that_goes_on_in_its_place() {
+    let flow = r#"
+flow: countdown
+input: { type: object, properties: { from: { type: integer } } }
+vars: { left: "{{ input.from | default(3) }}" }
+nodes:
+  - id: again
+    when: "{{ vars.left > 0 }}"
+    continue: { input: { from: "{{ vars.left - 1 }}" } }
+output: "{{ vars.left }} left"
+"#;
+    let folder = TempDir::new().unwrap();
+    let aura = open(&folder, None);
+    let run = aura.run(flow, json!({})).unwrap();
+    assert_eq!(aura.wait(run).unwrap(), End::Completed(json!("0 left")));
+    aura.close();
+}
