@@ -641,3 +641,51 @@ impl Run {
         self.root.opened
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn timer() -> impl Strategy<Value = (Millis, StepPath, Purpose)> {
+        let step = prop::sample::select(vec!["", "a", "a[0]/x", "a[1]/x", "ab", "b", "b#2"]);
+        let purpose =
+            prop::sample::select(vec![Purpose::Sleep, Purpose::Attempt, Purpose::Deadline]);
+        (0_i64..4, step, purpose)
+            .prop_map(|(due, step, purpose)| (Millis(due), step.into(), purpose))
+    }
+
+    proptest! {
+        /// However many there are, they behave as a plain list does.
+        #[test]
+        fn few_timers_and_many_are_alike(changes in prop::collection::vec((0..8, timer()), 0..200)) {
+            let (mut timers, mut plain) = (Timers::default(), Vec::new());
+            for (what, (due, step, purpose)) in changes {
+                match what {
+                    0 => {
+                        timers.clear_below(&step);
+                        plain.retain(|(_, of, _)| !step.contains(of));
+                    }
+                    1 => {
+                        timers.clear(&step, purpose);
+                        plain.retain(|(_, of, p)| (of, p) != (&step, &purpose));
+                    }
+                    number => {
+                        // Visits make more places than a list takes.
+                        let step = StepPath::from(format!("{step}{number}").as_str());
+                        plain.retain(|(_, of, p)| (of, p) != (&step, &purpose));
+                        timers.set(step.clone(), purpose, due);
+                        plain.push((due, step, purpose));
+                    }
+                }
+                plain.sort();
+                prop_assert_eq!(&Vec::from(timers.clone()), &plain);
+                prop_assert_eq!(timers.first(), plain.first().map(|(due, of, p)| (*due, of, *p)));
+                for (due, of, purpose) in &plain {
+                    prop_assert_eq!(timers.due(of, *purpose), Some(*due));
+                }
+            }
+        }
+    }
+}
