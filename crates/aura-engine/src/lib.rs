@@ -21,6 +21,7 @@ mod scrub;
 mod shard;
 mod slots;
 mod snapshots;
+mod start;
 mod stream;
 mod tree;
 mod turns;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use aura_core::StepPath;
 use aura_core::data::BlobRef;
 use aura_core::error::{Code, Problem};
-use aura_core::event::FlowPin;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Input;
@@ -21,16 +20,15 @@ use aura_core::task::Task;
 use aura_core::time::Millis;
 use aura_graph::definition::Flows;
 use aura_graph::state::{TaskPhase, probe_path};
-use aura_graph::{Flow, Run};
 use serde_json::Value;
 
 use crate::cache::BlobCache;
 use crate::commit::{Committer, Unit};
 use crate::fork::recording_for;
-use crate::history::{flow_of, load_flows, open_history, store_problem};
+use crate::history::{open_history, store_problem};
 use crate::journal::{Journals, Told};
 use crate::keys::Keys;
-use crate::message::{Accepted, Message, Reply, StartRun, Submission, Submitted};
+use crate::message::{Accepted, Message, Reply, Submission, Submitted};
 use crate::perform::{Fetcher, Performer};
 use crate::slots::Slots;
 use crate::snapshots::{Due, Snapshots, Wanted};
@@ -90,7 +88,7 @@ pub struct Shard {
     pub(crate) closed: Vec<RunId>,
     pub(crate) flows: BTreeMap<Hash, Flows>,
     /// Bundles that are on their way to the store or in it, and since when.
-    stored: BTreeMap<Hash, Millis>,
+    pub(crate) stored: BTreeMap<Hash, Millis>,
     pub(crate) timers: BTreeSet<(Millis, RunId)>,
     pub(crate) parked: BTreeMap<RunId, Problem>,
     undurable: VecDeque<(u64, Vec<Released>)>,
@@ -376,68 +374,6 @@ impl Shard {
         }
     }
 
-    fn start(&mut self, run: RunId, start: StartRun, reply: Reply, now: Millis) {
-        match self.load(run) {
-            Ok(()) => return self.answer_existing(run, &start, reply),
-            Err(problem) if problem.code == Code::RunNotFound => {}
-            Err(problem) => return reply(Err(problem)),
-        }
-        let pin = &start.started.flow;
-        let bundle = pin.bundle.blob;
-        let flow = match flow_of(&start.flows, pin) {
-            Ok(flow) => flow,
-            Err(problem) => return reply(Err(problem)),
-        };
-        if start.perform
-            && let Some(problem) = self.lacks(run, &start.flows)
-        {
-            return reply(Err(problem.kept("nothing was started")));
-        }
-        self.keep_flows(bundle, start.flows);
-        if self.is_due(bundle, now) {
-            self.pending.group.blobs.push((bundle, start.bundle));
-        }
-        self.streams.insert(run, Stream::new(Run::new(run), Hash::ZERO, flow));
-        if start.perform {
-            self.performs.insert(run);
-        }
-        let input = Input::Start(Box::new(start.started));
-        self.decide_for(run, Job { input, reply: Some(reply) }, now);
-    }
-
-    /// Whether a bundle is to be handed to the store once more. It is there already if a start of the same flow was
-    /// not long ago; a store may remove what nothing names, but nothing that young.
-    fn is_due(&mut self, bundle: Hash, now: Millis) -> bool {
-        let last = self.stored.get(&bundle);
-        if last.is_some_and(|at| now.since(*at) < limits::BUNDLE_KEPT_MS) {
-            return false;
-        }
-        if self.stored.len() >= limits::BUNDLES_KNOWN {
-            self.stored.clear();
-        }
-        self.stored.insert(bundle, now);
-        true
-    }
-
-    /// A run that exists, by its key or because its start came twice: equal input is answered with it, any other is
-    /// a conflict.
-    fn answer_existing(&mut self, run: RunId, start: &StartRun, reply: Reply) {
-        let Some(started) = self.streams.get(&run).and_then(|s| s.run.started.clone()) else {
-            return reply(Err(busy()));
-        };
-        let text = aura_core::canonical::to_vec(start.started.input.as_json().unwrap_or_default());
-        let same = match &started.input {
-            aura_core::Data::Json(input) => aura_core::canonical::to_vec(input) == text,
-            aura_core::Data::Blob(blob) => *blob == aura_core::data::blob_address(self.salt, &text),
-        };
-        if !same {
-            let what = "a run of this key, or of this id, exists with another input";
-            let next = format!("use another key, or look at the run: aura show {run}");
-            return reply(Err(Problem::new(Code::KeyConflict, what).next(next)));
-        }
-        self.reply_when_durable(run, reply);
-    }
-
     fn await_end(&mut self, run: RunId, reply: Reply) {
         if let Err(problem) = self.load(run) {
             return reply(Err(problem));
@@ -481,28 +417,6 @@ impl Shard {
         self.streams.insert(run, stream);
         self.note_timer(run);
         Ok(())
-    }
-
-    /// The flow that a run pins.
-    pub(crate) fn flow(&mut self, pin: &FlowPin) -> Result<Arc<Flow>, Problem> {
-        let bundle = pin.bundle.blob;
-        if let Some(flows) = self.flows.get(&bundle) {
-            return flow_of(flows, pin);
-        }
-        let flows = load_flows(&*self.ports.store, pin)?;
-        let flow = flow_of(&flows, pin)?;
-        self.keep_flows(bundle, flows);
-        Ok(flow)
-    }
-
-    /// Keeps the flows of a bundle compiled; of too many, only those that runs in memory follow.
-    pub(crate) fn keep_flows(&mut self, bundle: Hash, flows: Flows) {
-        if self.flows.len() >= limits::FLOWS_KEPT {
-            let followed = |stream: &Stream| Some(stream.run.started.as_ref()?.flow.bundle.blob);
-            let followed: BTreeSet<_> = self.streams.values().filter_map(followed).collect();
-            self.flows.retain(|bundle, _| followed.contains(bundle));
-        }
-        self.flows.insert(bundle, flows);
     }
 
     /// Sets a run aside; the shard goes on with the others.

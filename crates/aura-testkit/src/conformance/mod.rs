@@ -10,6 +10,7 @@
 pub mod blobs;
 pub mod build;
 pub mod differential;
+pub mod keeping;
 pub mod store;
 
 use std::sync::Arc;
@@ -65,6 +66,15 @@ macro_rules! store_conformance {
                 the_latest_snapshot_is_kept
                 a_snapshot_of_no_run_is_not_kept
                 too_large_a_snapshot_is_refused
+                a_fork_shares_the_beginning_of_its_parent
+                forks_of_forks_share_what_their_parents_share
+                a_fork_of_nothing_is_refused
+                info_counts
+                a_sound_store_has_no_faults
+                readers_go_on_while_a_writer_appends
+            }
+
+            $crate::conformance_cases! { keeping, $place;
                 runs_beyond_a_limit_go_whole
                 runs_go_however_they_ended
                 runs_stay_while_others_need_them
@@ -72,12 +82,6 @@ macro_rules! store_conformance {
                 a_removed_run_may_come_again
                 positions_are_given_out_once
                 only_blobs_that_nothing_names_are_swept
-                a_fork_shares_the_beginning_of_its_parent
-                forks_of_forks_share_what_their_parents_share
-                a_fork_of_nothing_is_refused
-                info_counts
-                a_sound_store_has_no_faults
-                readers_go_on_while_a_writer_appends
             }
 
             #[test]
