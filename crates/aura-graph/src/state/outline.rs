@@ -1,10 +1,9 @@
 //! A state for people who step through a history: what a flow sees, and what is open.
 
 use aura_core::data::Data;
-use aura_core::path::StepPath;
 use serde_json::{Map, Value, json};
 
-use super::tree::{self, Done, Inside};
+use super::tree::{self, Done, Inside, Node, Place};
 use super::{Phase, Run};
 use crate::val::Val;
 
@@ -13,30 +12,15 @@ use crate::val::Val;
 /// are told by their address. Steps of bodies that ended are gone, as they are for the flow.
 pub fn outline(run: &Run) -> Value {
     let mut steps = Map::new();
-    tree::walk(&StepPath::root(), &run.root, &mut |path, scope| {
-        for (id, node) in &scope.nodes {
-            let step = path.node(id, node.visit);
-            for (key, done) in node.bodies().into_iter().flat_map(|bodies| &bodies.done) {
-                let entry = match done {
-                    Done::Completed(output) => {
-                        json!({ "status": "completed", "output": output.outline() })
-                    }
-                    Done::Failed(error) => json!({ "status": "failed", "error": error }),
-                };
-                steps.insert(step.body(key).as_str().to_owned(), entry);
+    tree::places(&run.root, &mut |path, place| {
+        let entry = match place {
+            Place::Step(node) => step(node),
+            Place::Ended(Done::Completed(output)) => {
+                json!({ "status": "completed", "output": output.outline() })
             }
-            let mut entry = json!({ "status": node.status.as_str() });
-            if !node.output.is_null() {
-                entry["output"] = node.output.outline();
-            }
-            if let Some(error) = &node.error {
-                entry["error"] = json!(error);
-            }
-            if let Inside::Wait(signal) = &node.inside {
-                entry["waits_for"] = json!(signal);
-            }
-            steps.insert(step.as_str().to_owned(), entry);
-        }
+            Place::Ended(Done::Failed(error)) => json!({ "status": "failed", "error": error }),
+        };
+        steps.insert(path.as_str().to_owned(), entry);
     });
     let vars: Map<String, Value> =
         run.vars.iter().map(|(name, value)| (name.clone(), value.outline())).collect();
@@ -53,6 +37,20 @@ pub fn outline(run: &Run) -> Value {
         _ => {}
     }
     form
+}
+
+fn step(node: &Node) -> Value {
+    let mut entry = json!({ "status": node.status.as_str() });
+    if !node.output.is_null() {
+        entry["output"] = node.output.outline();
+    }
+    if let Some(error) = &node.error {
+        entry["error"] = json!(error);
+    }
+    if let Inside::Wait(signal) = &node.inside {
+        entry["waits_for"] = json!(signal);
+    }
+    entry
 }
 
 fn plain(data: &Data) -> Value {

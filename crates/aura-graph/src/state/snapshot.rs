@@ -6,11 +6,10 @@
 
 use aura_core::canonical;
 use aura_core::hash::Hash;
-use aura_core::path::StepPath;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::tree::{self, Done};
+use super::tree::{self, Done, Node, Place};
 use super::{Phase, Run};
 
 /// Version of the state in snapshots. A change in what a field means needs a new one; added fields do not.
@@ -78,20 +77,17 @@ pub fn from_snapshot(bytes: &[u8]) -> Result<(Run, Hash), NotASnapshot> {
 /// it came to be.
 pub fn visible(run: &Run) -> Hash {
     let mut steps = Map::new();
-    tree::walk(&StepPath::root(), &run.root, &mut |path, scope| {
-        for (id, node) in &scope.nodes {
-            let step = path.node(id, node.visit);
-            for (key, done) in node.bodies().into_iter().flat_map(|bodies| &bodies.done) {
-                let entry = match done {
-                    Done::Completed(output) => json!({ "status": "completed", "output": output }),
-                    Done::Failed(error) => json!({ "status": "failed", "error": error }),
-                };
-                steps.insert(step.body(key).as_str().to_owned(), entry);
+    tree::places(&run.root, &mut |path, place| {
+        let entry = match place {
+            Place::Step(Node { status, output, error, .. }) => {
+                json!({ "status": status.as_str(), "output": output, "error": error })
             }
-            let (status, output, error) = (node.status.as_str(), &node.output, &node.error);
-            let entry = json!({ "status": status, "output": output, "error": error });
-            steps.insert(step.as_str().to_owned(), entry);
-        }
+            Place::Ended(Done::Completed(output)) => {
+                json!({ "status": "completed", "output": output })
+            }
+            Place::Ended(Done::Failed(error)) => json!({ "status": "failed", "error": error }),
+        };
+        steps.insert(path.as_str().to_owned(), entry);
     });
     let vars: Map<String, Value> =
         run.vars.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -338,6 +338,26 @@ pub(super) fn walk<'a>(
     }
 }
 
+/// What stands at a path of the tree.
+pub(super) enum Place<'a> {
+    Step(&'a Node),
+    /// A body that ended, of a step in work.
+    Ended(&'a Done),
+}
+
+/// Shows every step in a body in work, and the bodies of such steps that ended.
+pub(super) fn places(root: &Scope, see: &mut dyn FnMut(StepPath, Place<'_>)) {
+    walk(&StepPath::root(), root, &mut |path, scope| {
+        for (id, node) in &scope.nodes {
+            let step = path.node(id, node.visit);
+            for (key, done) in node.bodies().into_iter().flat_map(|bodies| &bodies.done) {
+                see(step.body(key), Place::Ended(done));
+            }
+            see(step, Place::Step(node));
+        }
+    });
+}
+
 /// The tree of a snapshot: its bodies in work as a flat list of path and body, outermost first, so that its depth
 /// is that of its values.
 pub(super) mod flat {

@@ -19,6 +19,24 @@ nodes:
 output: $steps.charge.output.json.head
 "#;
 
+/// Where orders are taken, and what tells a run of it.
+struct Shop {
+    place: Place,
+    server: Server,
+    allow: String,
+    url: String,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let (place, server) = (Place::new(), Server::new());
+        place.file("order.yaml", ORDER);
+        let allow = server.address.to_string();
+        let url = format!("url=http://{allow}");
+        Self { place, server, allow, url }
+    }
+}
+
 fn started<'a>(key: &'a str, url: &'a str, allow: &'a str) -> [&'a str; 9] {
     ["run", "order.yaml", "--key", key, "--set", url, "--allow-net", allow, "--json"]
 }
@@ -34,10 +52,7 @@ fn key_of(place: &Place, run: &str) -> String {
 
 #[test]
 fn a_second_run_makes_no_call_that_the_first_made() {
-    let (place, server) = (Place::new(), Server::new());
-    place.file("order.yaml", ORDER);
-    let allow = server.address.to_string();
-    let url = format!("url=http://{allow}");
+    let Shop { place, server, allow, url } = Shop::open();
     let first = place.aura(&started("1", &url, &allow)).exits(0).json();
     assert_eq!(server.requests().len(), 2);
     let second = place.aura(&started("2", &url, &allow)).exits(0).json();
@@ -62,10 +77,7 @@ fn a_second_run_makes_no_call_that_the_first_made() {
 
 #[test]
 fn of_two_runs_at_once_the_second_waits_for_the_first() {
-    let (place, server) = (Place::new(), Server::new());
-    place.file("order.yaml", ORDER);
-    let allow = server.address.to_string();
-    let url = format!("url=http://{allow}");
+    let Shop { place, server, allow, url } = Shop::open();
     server.hold(true);
     let mut first = place.start(&started("1", &url, &allow));
     until("the call", || server.requests().len() == 1);
@@ -85,10 +97,7 @@ fn of_two_runs_at_once_the_second_waits_for_the_first() {
 
 #[test]
 fn a_call_in_doubt_keeps_every_other_run_from_making_it() {
-    let (place, server) = (Place::new(), Server::new());
-    place.file("order.yaml", ORDER);
-    let allow = server.address.to_string();
-    let url = format!("url=http://{allow}");
+    let Shop { place, server, allow, url } = Shop::open();
     server.hold(true);
     let mut first = place.start(&started("1", &url, &allow));
     until("the call", || server.requests().len() == 1);
