@@ -29,6 +29,20 @@ pub struct Segment<'a> {
     pub key: Option<&'a str>,
 }
 
+impl<'a> Segment<'a> {
+    fn of(text: &'a str) -> Self {
+        let (head, key) = match text.split_once('[') {
+            Some((head, rest)) => (head, Some(rest.trim_end_matches(']'))),
+            None => (text, None),
+        };
+        let (id, visit) = match head.split_once('#') {
+            Some((id, visit)) => (id, visit.parse().unwrap_or(1)),
+            None => (head, 1),
+        };
+        Self { id, visit, key }
+    }
+}
+
 impl StepPath {
     /// The path of the flow's own body.
     pub fn root() -> Self {
@@ -102,22 +116,12 @@ impl StepPath {
 
     /// The segments, outermost first; none for the root.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        self.0.split('/').filter(|s| !s.is_empty()).map(|text| {
-            let (head, key) = match text.split_once('[') {
-                Some((head, rest)) => (head, Some(rest.trim_end_matches(']'))),
-                None => (text, None),
-            };
-            let (id, visit) = match head.split_once('#') {
-                Some((id, visit)) => (id, visit.parse().unwrap_or(1)),
-                None => (head, 1),
-            };
-            Segment { id, visit, key }
-        })
+        self.0.split('/').filter(|s| !s.is_empty()).map(Segment::of)
     }
 
     /// The last segment; `None` for the root.
     pub fn last(&self) -> Option<Segment<'_>> {
-        self.segments().last()
+        self.0.rsplit('/').find(|s| !s.is_empty()).map(Segment::of)
     }
 
     /// Whether `other` is this path or lies below it.

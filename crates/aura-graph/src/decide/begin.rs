@@ -378,7 +378,10 @@ pub(super) fn call_hash(
     secrets: &[SecretSlot],
 ) -> Hash {
     let args = canonical::to_vec(args);
-    let secrets = canonical::to_vec(&json!(secrets));
+    let secrets = match secrets {
+        [] => b"[]".to_vec(),
+        secrets => canonical::to_vec(&json!(secrets)),
+    };
     Hash::of_parts(&[tool.as_bytes(), &definition.0, &args, &secrets])
 }
 
