@@ -2,12 +2,13 @@
 //! leaves no mark.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aura_core::data::Data;
 use aura_core::effect::EffectClass;
-use aura_core::error::Problem;
+use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
 use aura_core::ports::{Call, Heart, Store};
@@ -16,11 +17,13 @@ use aura_core::task::{Permissions, TaskResult, TaskSpec};
 use aura_graph::Run;
 use aura_graph::backtest::{Backtest, Changed, Outcomes, Verdict};
 use aura_graph::expr::BlobLookup;
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::catalog::Catalog;
 use crate::history::{fold_problem, read_all};
+use crate::perform::{doubtful, failed, panicked};
 
 /// Decides a recorded run again by a changed flow.
 ///
@@ -82,16 +85,22 @@ impl PureCalls {
             last_details: Value::Null,
             heart: Heart::unheard(),
         };
-        Some(match self.runtime.block_on(activity.perform(call)) {
-            Ok(success) => TaskResult::Succeeded {
+        // Whatever a tool does, it is told as it is of a run.
+        let span = call.timeout;
+        let made = AssertUnwindSafe(activity.perform(call)).catch_unwind();
+        let made = self.runtime.block_on(async { tokio::time::timeout(span, made).await });
+        Some(match made {
+            Ok(Ok(Ok(success))) => TaskResult::Succeeded {
                 output: Data::from(success.output),
                 artifacts: success.artifacts,
                 truncated: success.truncated,
             },
-            Err(failed) => TaskResult::Failed {
-                failure: failed.failure,
-                retry_after_ms: failed.retry_after_ms,
-            },
+            Ok(Ok(Err(over))) => failed(over),
+            Ok(Err(_)) => failed(panicked(spec)),
+            Err(_) => {
+                let message = format!("no outcome within {} ms", span.as_millis());
+                failed(doubtful(spec.class, Code::Timeout, message))
+            }
         })
     }
 }

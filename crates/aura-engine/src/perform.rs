@@ -19,7 +19,7 @@ use aura_core::journal::Recorded;
 use aura_core::limits;
 use aura_core::ports::{Activity, BlobError, Blobs, Call, Failed, Heart, Secrets};
 use aura_core::schema::Schema;
-use aura_core::task::{SecretPart, Success, Task, TaskResult};
+use aura_core::task::{SecretPart, Success, Task, TaskResult, TaskSpec};
 use aura_core::{RunId, StepPath};
 use aura_graph::Flow;
 use bytes::Bytes;
@@ -193,10 +193,7 @@ impl Bench {
                     Ok(Some(Ok(success))) => kept_in_place(success).ok()?,
                     Ok(Some(Err(over))) => failed(over),
                     Ok(None) => return None,
-                    Err(_) => {
-                        let what = format!("{} panicked", task.spec.tool);
-                        failed(doubtful(task.spec.class, Code::Internal, what))
-                    }
+                    Err(_) => failed(panicked(&task.spec)),
                 }
             }
         };
@@ -340,8 +337,10 @@ impl Bench {
         match over {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => {
-                let how = if error.is_panic() { "panicked" } else { "was stopped" };
-                Err(doubtful(class, Code::Internal, format!("{} {how}", task.spec.tool)))
+                if error.is_panic() {
+                    return Err(panicked(&task.spec));
+                }
+                Err(doubtful(class, Code::Internal, format!("{} was stopped", task.spec.tool)))
             }
             Err(_) => {
                 let message = format!("no outcome within {} ms", patience.as_millis());
@@ -420,8 +419,13 @@ fn kept_in_place(success: Success) -> Result<TaskResult, (Success, Vec<u8>)> {
     done(success, output)
 }
 
+/// A tool that panicked.
+pub(crate) fn panicked(spec: &TaskSpec) -> Failed {
+    doubtful(spec.class, Code::Internal, format!("{} panicked", spec.tool))
+}
+
 /// The failure of an attempt of which nothing is known: harmless for what may simply be dropped.
-fn doubtful(class: EffectClass, code: Code, message: String) -> Failed {
+pub(crate) fn doubtful(class: EffectClass, code: Code, message: String) -> Failed {
     Failed::from(if class.abandonable() {
         Failure::certain(code, message)
     } else {
@@ -434,7 +438,7 @@ fn cut(bytes: usize, why: &str) -> Value {
     json!({ "truncated": true, "bytes": bytes, "why": why })
 }
 
-fn failed(over: Failed) -> TaskResult {
+pub(crate) fn failed(over: Failed) -> TaskResult {
     TaskResult::Failed { failure: over.failure, retry_after_ms: over.retry_after_ms }
 }
 

@@ -254,6 +254,39 @@ fn runs_that_sleep_leave_memory_and_those_in_work_stay() {
     assert_eq!(open.count(), 0);
 }
 
+/// A store without room for a moment costs what was lost, not what all runs cost.
+#[test]
+fn runs_that_lost_nothing_stay_out_of_memory_when_a_commit_fails() {
+    let mut bench = Bench::new(64);
+    let sleeps = "flow: sleeps\nnodes:\n  - { id: a, sleep: 1h }\n";
+    let salt = bench.store.info().unwrap().salt;
+    let many = u64::try_from(limits::HOT_RUNS * 2).unwrap();
+    for number in 1..=many {
+        let start = start_of(number, sleeps, json!({}), salt);
+        let run = RunId(Uuid::from_u128(u128::from(number)));
+        bench.submit(run, Submitted::Start(Box::new(start)));
+    }
+    bench.rest();
+    assert!(bench.shard.runs_in_memory() <= limits::HOT_RUNS);
+    let two = "flow: two\nnodes:\n  - { id: t, tool: sim.pure, with: {} }\n  - { id: u, tool: sim.pure, with: {} }\n";
+    let run = bench.start(many + 1, two);
+    let task = bench.handed.0.lock().unwrap().tasks.remove(0);
+    let (step, attempt, call) = (task.step, task.attempt, task.spec.call);
+    let outcome = Outcome { step, attempt, call, result: done(json!(null)) };
+    bench.shard.deliver(Message::Outcome { run, outcome, value: None });
+    bench.shard.step(bench.now);
+    let unit = bench.handed.0.lock().unwrap().units.remove(0);
+    let full = StoreError::Busy { code: Code::StoreFull, message: "no room".to_owned() };
+    bench.shard.deliver(Message::Durable { group: unit.number, result: Err(full) });
+    for _ in 0..8 {
+        bench.shard.step(bench.now);
+        bench.now = bench.now.plus(1_000);
+        assert!(bench.shard.runs_in_memory() <= limits::HOT_RUNS);
+    }
+    bench.rest();
+    assert_eq!(bench.tasks(), [(run, "u".to_owned())]);
+}
+
 /// An outcome that waits for a blob is the only word of what was done outside.
 #[test]
 fn a_shard_that_drains_waits_for_an_outcome_that_waits_for_a_blob() {
