@@ -34,6 +34,7 @@ pub use diff::{Compared, compare};
 pub use engine::{Bell, Engine, Handle, Options, Ports};
 pub use fork::{At, Cut, Recording, cut, shared};
 pub use history::{History, Verified, Verifier, compile, load_flow, open_history, read_all};
+pub use keys::{Trail, goes_before};
 pub use message::{
     Accepted, Answered, Asking, ForkRun, Message, Recovered, Reply, StartRun, Submission, Submitted,
 };

@@ -233,7 +233,8 @@ impl Shard {
     /// Takes a turn into memory and into the group in the making.
     fn apply(&mut self, run: RunId, turn: Turn, job: Job) {
         let Some(stream) = self.streams.get_mut(&run) else { return };
-        let (keys, held) = changed(stream.held_keys(&job.input), &turn);
+        let (keys, held) =
+            changed(stream.held_keys(&job.input), (&turn.run, &turn.events), turn.open.iter());
         let Turn { events, cause, more, run: state, open, blobs, messages } = turn;
         let header = Header {
             tenant: TenantId::LOCAL,

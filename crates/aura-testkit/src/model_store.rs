@@ -6,6 +6,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aura_core::cbor;
@@ -406,6 +407,13 @@ impl Store for ModelStore {
 
     fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError> {
         Ok(self.usable()?.disk.keys.get(&key).cloned())
+    }
+
+    fn keys(&self, after: Option<Hash>, limit: usize) -> Result<Vec<KeyRow>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.usable()?;
+        let rows = state.disk.keys.range((from, Bound::Unbounded));
+        Ok(rows.take(limit).map(|(_, row)| row.clone()).collect())
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

@@ -348,8 +348,12 @@ pub trait Store: Send + Sync {
 
     /// The snapshot of a run, if one is kept and can be read.
     fn snapshot(&self, run: RunId) -> Result<Option<Snapshot>, StoreError>;
+
     /// Where a key stands that several runs share; `None` where it is free. A row whose time is over may be gone.
     fn key(&self, key: Hash) -> Result<Option<KeyRow>, StoreError>;
+
+    /// The rows of shared keys that follow `after`, by key; at most `limit`.
+    fn keys(&self, after: Option<Hash>, limit: usize) -> Result<Vec<KeyRow>, StoreError>;
 
     /// What the store tells about itself.
     fn info(&self) -> Result<StoreInfo, StoreError>;

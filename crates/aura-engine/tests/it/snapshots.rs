@@ -62,6 +62,10 @@ impl Store for Counting {
         self.inner.key(key)
     }
 
+    fn keys(&self, after: Option<Hash>, limit: usize) -> Result<Vec<KeyRow>, StoreError> {
+        self.inner.keys(after, limit)
+    }
+
     fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         self.inner.keep_snapshot(snapshot)
     }

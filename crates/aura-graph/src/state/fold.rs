@@ -46,8 +46,31 @@ pub enum FoldError {
 /// The commit does not follow in the chain, or an event of it does not fit.
 pub fn fold_commit(run: &mut Run, head: &mut Hash, commit: &StoredCommit) -> Result<(), FoldError> {
     commit.check(*head, run.events + 1)?;
-    for event in commit.events()? {
-        fold(run, commit.header.at, &event)?;
+    fold_checked(run, head, commit, &commit.events()?)
+}
+
+/// Folds a commit whose events were decoded before, as [`fold_commit`] does.
+///
+/// # Errors
+/// As [`fold_commit`].
+pub fn fold_events(
+    run: &mut Run,
+    head: &mut Hash,
+    commit: &StoredCommit,
+    events: &[Event],
+) -> Result<(), FoldError> {
+    commit.check(*head, run.events + 1)?;
+    fold_checked(run, head, commit, events)
+}
+
+fn fold_checked(
+    run: &mut Run,
+    head: &mut Hash,
+    commit: &StoredCommit,
+    events: &[Event],
+) -> Result<(), FoldError> {
+    for event in events {
+        fold(run, commit.header.at, event)?;
     }
     run.more = commit.header.more;
     *head = commit.hash;

@@ -35,7 +35,7 @@ use crate::val::Val;
 
 pub use budget::{Budgets, Lack, Pool};
 pub(crate) use fold::deadline_failure;
-pub use fold::{FoldError, fold, fold_commit};
+pub use fold::{FoldError, fold, fold_commit, fold_events};
 pub use forked::Fork;
 pub use hash::{after, beginning};
 pub use outline::outline;

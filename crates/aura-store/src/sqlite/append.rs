@@ -109,7 +109,8 @@ impl Writer {
         group: &Group,
         packed: &Packed,
     ) -> Result<Appended, StoreError> {
-        if group.commits.is_empty() && group.rows.is_empty() && packed.is_empty() {
+        let Group { commits, rows, keys, .. } = group;
+        if commits.is_empty() && rows.is_empty() && keys.is_empty() && packed.is_empty() {
             return Ok(self.appended());
         }
         self.checkpointer.make_room(&self.conn);

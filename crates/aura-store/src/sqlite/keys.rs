@@ -8,7 +8,7 @@ use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::ports::{KeyRow, KeyState, StoreError};
 use aura_core::time::Millis;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use crate::fault::{self, broken};
@@ -57,23 +57,50 @@ pub(super) fn blobs(conn: &Connection, see: &mut dyn FnMut(Hash)) -> rusqlite::R
     Ok(())
 }
 
-type Done = (i64, Vec<u8>, bool, i64, i64);
-
 /// Where a key stands.
 pub(super) fn read(conn: &Connection, key: Hash) -> Result<Option<KeyRow>, StoreError> {
-    let sql = "SELECT run, step, seq, output, truncated, at, until FROM keys WHERE key = ?1";
-    let found = conn.prepare_cached(sql).and_then(|mut statement| {
-        let columns = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(Uuid, String, Option<Done>)> {
-            let done = match row.get(2)? {
-                Some(seq) => Some((seq, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)),
-                None => None,
-            };
-            Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?, done))
-        };
-        statement.query_row([&key.0[..]], columns).optional()
-    });
-    let found = found.map_err(|e| fault::of_sqlite("a key can't be looked up", &e))?;
-    let Some((run, step, done)) = found else { return Ok(None) };
+    Ok(select(conn, "key = ?1 LIMIT ?2", key, 1)?.pop())
+}
+
+/// The rows that follow a key.
+pub(super) fn list(
+    conn: &Connection,
+    after: Option<Hash>,
+    limit: usize,
+) -> Result<Vec<KeyRow>, StoreError> {
+    match after {
+        Some(after) => select(conn, "key > ?1 ORDER BY key LIMIT ?2", after, limit),
+        None => select(conn, "key >= ?1 ORDER BY key LIMIT ?2", Hash::ZERO, limit),
+    }
+}
+
+fn select(
+    conn: &Connection,
+    which: &str,
+    key: Hash,
+    limit: usize,
+) -> Result<Vec<KeyRow>, StoreError> {
+    let failed = |e| fault::of_sqlite("a key can't be looked up", &e);
+    let sql =
+        format!("SELECT key, run, step, seq, output, truncated, at, until FROM keys WHERE {which}");
+    let mut statement = conn.prepare_cached(&sql).map_err(failed)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((&key.0[..], limit), columns).map_err(failed)?;
+    rows.map(|row| decode(row.map_err(failed)?)).collect()
+}
+
+type Done = (i64, Vec<u8>, bool, i64, i64);
+type Columns = (Hash, RunId, String, Option<Done>);
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    let done = match row.get(3)? {
+        Some(seq) => Some((seq, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?)),
+        None => None,
+    };
+    Ok((Hash(row.get(0)?), RunId(Uuid::from_bytes(row.get(1)?)), row.get(2)?, done))
+}
+
+fn decode((key, run, step, done): Columns) -> Result<KeyRow, StoreError> {
     let state = match done {
         None => KeyState::Held,
         Some((seq, output, truncated, at, until)) => KeyState::Done {
@@ -86,5 +113,5 @@ pub(super) fn read(conn: &Connection, key: Hash) -> Result<Option<KeyRow>, Store
             until: Millis(until),
         },
     };
-    Ok(Some(KeyRow { key, run: RunId(run), step: StepPath::from(step.as_str()), state }))
+    Ok(KeyRow { key, run, step: StepPath::from(step.as_str()), state })
 }

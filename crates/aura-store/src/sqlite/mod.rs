@@ -193,6 +193,11 @@ impl Store for SqliteStore {
         self.readers.with(|conn| keys::read(conn, key))
     }
 
+    fn keys(&self, after: Option<Hash>, limit: usize) -> Result<Vec<KeyRow>, StoreError> {
+        self.usable()?;
+        self.readers.with(|conn| keys::list(conn, after, limit))
+    }
+
     fn info(&self) -> Result<StoreInfo, StoreError> {
         self.usable()?;
         let mut info = self.readers.with(|conn| info::of(conn, &self.dir, &self.facts))?;

@@ -650,8 +650,15 @@ pub fn keys_come_with_their_group(place: &dyn Place) {
     let mut gap = commits(vec![chain.commit_at(9, 1, *b"gap")]);
     gap.keys = vec![held(two)];
     assert_eq!(broken(store.append(&gap)), Code::ChainBroken);
+    // Rows that a copy brings come without commits.
+    store.append(&Group { keys: vec![held(three)], ..Group::default() }).expect("append");
     drop(store);
     let store = place.open().store;
     assert_eq!(store.key(one).expect("key"), Some(row(one, done(2))));
     assert_eq!(store.key(two).expect("key"), None);
+    let mut rows = vec![row(one, done(2)), held(three)];
+    rows.sort_by_key(|row| row.key);
+    assert_eq!(store.keys(None, 9).expect("keys"), rows);
+    assert_eq!(store.keys(None, 1).expect("keys"), rows[..1]);
+    assert_eq!(store.keys(Some(rows[0].key), 9).expect("keys"), rows[1..]);
 }

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aura_core::event::{EventBody, Work};
+use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
 use aura_core::ports::Group;
 use aura_core::task::Task;
+use aura_engine::Trail;
+use aura_graph::Run;
 
 /// What the durable log says, by run.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     runs: BTreeMap<RunId, Seen>,
+    /// The histories, from which the rows of shared keys follow.
+    trails: BTreeMap<RunId, Trail>,
 }
 
 #[derive(Debug, Default)]
@@ -26,10 +31,16 @@ struct Seen {
 impl Witness {
     /// A group became durable.
     pub(super) fn take(&mut self, group: &Group) {
+        let mut keys = Vec::new();
         for commit in &group.commits {
-            let seen = self.runs.entry(commit.header.run).or_default();
+            let run = commit.header.run;
+            let seen = self.runs.entry(run).or_default();
             seen.events = commit.header.seq + u64::from(commit.header.count) - 1;
-            for event in commit.events().expect("a commit that was just made can be read") {
+            let events = commit.events().expect("a commit that was just made can be read");
+            let begin = || Trail::new(Run::new(run), Hash::ZERO);
+            let trail = self.trails.entry(run).or_insert_with(begin);
+            keys.extend(trail.take(commit, &events).expect("it follows"));
+            for event in events {
                 let step = event.step.clone().unwrap_or_else(StepPath::root);
                 match event.body {
                     EventBody::ToolCalled(_) => {
@@ -45,6 +56,7 @@ impl Witness {
                 }
             }
         }
+        assert_eq!(keys, group.keys, "rows of shared keys follow from the events");
     }
 
     /// Runs that have begun and not ended.

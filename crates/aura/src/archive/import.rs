@@ -7,25 +7,22 @@ use aura_core::cbor;
 use aura_core::commit::StoredCommit;
 use aura_core::data::blob_address;
 use aura_core::error::{Code, Problem};
-use aura_core::event::EventBody;
+use aura_core::event::{Event, EventBody};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::{Blobs, Group, Store};
+use aura_core::ports::Store;
+use aura_engine::Trail;
 use aura_graph::Run;
-use aura_graph::state::fold_commit;
 use aura_store::Opened;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
+use super::arriving::Arriving;
 use super::lines::{BlobLine, End, Head, Line, damaged};
-use super::{find, lost, restored};
+use super::{Found, find, restored};
 use crate::resolve;
-
-/// Commits, and bytes of their payloads and blobs, that are appended at a time.
-const GROUP_COMMITS: usize = 256;
-const GROUP_BYTES: usize = 8 << 20;
 
 /// What an import did.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,18 +50,18 @@ struct Import<'a> {
     blobs: BTreeSet<Hash>,
     seen: BTreeSet<RunId>,
     current: Option<Current>,
-    group: Group,
-    bytes: usize,
+    arriving: Arriving<'a>,
     commits: u64,
     /// Open runs in the group that are to be kept from being performed.
     unmarked: Vec<RunId>,
+    /// Runs that have ended and were kept from being performed until then.
+    ended: Vec<RunId>,
     done: Imported,
 }
 
 /// The run whose commits are being read.
 struct Current {
-    run: Run,
-    head: Hash,
+    trail: Trail,
     /// Whether the store may have its next commit.
     known: bool,
     /// Whether the store lacked some of it.
@@ -97,16 +94,19 @@ pub(crate) fn read(
         blobs: BTreeSet::new(),
         seen: BTreeSet::new(),
         current: None,
-        group: Group::default(),
-        bytes: 0,
+        arriving: Arriving::new(opened, runtime),
         commits: 0,
         unmarked: Vec::new(),
+        ended: Vec::new(),
         done: Imported::default(),
     };
     loop {
         match next(file)? {
             Some(Line::Blob(blob)) => import.blob(&blob)?,
-            Some(Line::Commit(line)) => import.commit(line.commit()?)?,
+            Some(Line::Commit(line)) => {
+                let (commit, events) = line.commit()?;
+                import.commit(commit, &events)?;
+            }
             Some(Line::End(end)) => return import.end(&end),
             Some(Line::Aura(_)) => return Err(damaged("it has two first lines")),
             None => return Err(damaged("its last line is missing")),
@@ -134,32 +134,26 @@ impl Import<'_> {
         }
         self.done.blobs += 1;
         self.blobs.insert(line.address);
-        if line.table && bytes.len() <= limits::BLOB_TABLE_BYTES {
-            self.bytes += bytes.len();
-            self.group.blobs.push((line.address, bytes));
-        } else {
-            self.runtime.block_on(self.opened.blobs.put(bytes)).map_err(|e| lost(&e))?;
-        }
-        Ok(())
+        self.arriving.blob(line.address, Found { bytes, table: line.table })
     }
 
-    fn commit(&mut self, commit: StoredCommit) -> Result<(), Problem> {
+    fn commit(&mut self, commit: StoredCommit, events: &[Event]) -> Result<(), Problem> {
         let run = commit.header.run;
-        if self.current.as_ref().is_none_or(|current| current.run.id != run) {
-            self.leave()?;
+        if self.current.as_ref().is_none_or(|current| current.trail.run.id != run) {
+            self.leave();
             if !self.seen.insert(run) {
                 return Err(damaged(&format!("the commits of run {run} do not stand together")));
             }
-            let (state, head) = self.beginning(&commit)?;
-            self.current =
-                Some(Current { run: state, head, known: true, added: false, marked: false });
+            let (state, head) = self.beginning(&commit, events)?;
+            let trail = Trail::new(state, head);
+            self.current = Some(Current { trail, known: true, added: false, marked: false });
             self.done.runs += 1;
             self.done.last = Some(run);
         }
         self.blobs_are_there(&commit)?;
         let Some(current) = &mut self.current else { return Ok(()) };
-        fold_commit(&mut current.run, &mut current.head, &commit)
-            .map_err(|e| damaged(&format!("run {run}: {e}")))?;
+        let keys = current.trail.take(&commit, events);
+        let keys = keys.map_err(|e| damaged(&format!("run {run}: {e}")))?;
         self.commits += 1;
         if current.known {
             let here = self.opened.store.read(run, commit.header.seq, 1);
@@ -174,21 +168,22 @@ impl Import<'_> {
         }
         current.added = true;
         self.done.commits += 1;
-        self.bytes += commit.payload.len();
-        self.group.commits.push(commit);
-        if self.group.commits.len() >= GROUP_COMMITS || self.bytes >= GROUP_BYTES {
-            self.append()?;
-        }
-        Ok(())
+        let at = commit.header.at;
+        self.arriving.commit(commit);
+        keys.into_iter().try_for_each(|key| self.arriving.key(key, at))?;
+        if self.arriving.full() { self.append() } else { Ok(()) }
     }
 
     /// The state before the first commit of a run: of a fork, what it shares with its parent, which stands before it.
-    fn beginning(&mut self, commit: &StoredCommit) -> Result<(Run, Hash), Problem> {
+    fn beginning(
+        &mut self,
+        commit: &StoredCommit,
+        events: &[Event],
+    ) -> Result<(Run, Hash), Problem> {
         let run = commit.header.run;
         if commit.header.seq == 1 {
             return Ok((Run::new(run), Hash::ZERO));
         }
-        let events = commit.events().map_err(|e| damaged(&format!("run {run}: {e}")))?;
         let Some(EventBody::RunForked(forked)) = events.first().map(|event| &event.body) else {
             return Err(damaged(&format!("run {run} does not begin with its start")));
         };
@@ -208,46 +203,47 @@ impl Import<'_> {
     }
 
     fn append(&mut self) -> Result<(), Problem> {
-        let mut group = std::mem::take(&mut self.group);
-        self.bytes = 0;
         let mut open = std::mem::take(&mut self.unmarked);
         if let Some(current) = self.current.as_mut().filter(|current| current.added) {
-            group.rows.extend(current.run.row());
-            if !current.run.closed() && !current.marked {
+            let run = &current.trail.run;
+            if let Some(row) = run.row() {
+                self.arriving.row(row);
+            }
+            if !run.closed() && !current.marked {
                 current.marked = true;
-                open.push(current.run.id);
+                open.push(run.id);
             }
         }
         if !open.is_empty() {
             // Before their commits, so that nobody performs them unasked.
             restored::mark(self.dir, &open, self.taken.at)?;
         }
-        self.opened.store.append(&group).map_err(|e| resolve::unreadable(&e))?;
-        Ok(())
+        self.arriving.append()?;
+        let ended = std::mem::take(&mut self.ended);
+        if ended.is_empty() { Ok(()) } else { restored::clear(self.dir, &ended) }
     }
 
     /// Ends the run whose commits were read.
-    fn leave(&mut self) -> Result<(), Problem> {
-        let Some(current) = self.current.take().filter(|current| current.added) else {
-            return Ok(());
-        };
-        self.group.rows.extend(current.run.row());
-        let run = current.run.id;
-        match (current.run.closed(), current.marked) {
-            (true, true) => restored::clear(self.dir, &[run])?,
+    fn leave(&mut self) {
+        let Some(current) = self.current.take().filter(|current| current.added) else { return };
+        let run = &current.trail.run;
+        if let Some(row) = run.row() {
+            self.arriving.row(row);
+        }
+        match (run.closed(), current.marked) {
+            (true, true) => self.ended.push(run.id),
             (true, false) => {}
             (false, marked) => {
-                self.done.open.push(run);
+                self.done.open.push(run.id);
                 if !marked {
-                    self.unmarked.push(run);
+                    self.unmarked.push(run.id);
                 }
             }
         }
-        Ok(())
     }
 
     fn end(mut self, end: &End) -> Result<Imported, Problem> {
-        self.leave()?;
+        self.leave();
         self.append()?;
         let found = End { runs: self.done.runs, commits: self.commits, blobs: self.done.blobs };
         if *end != found {

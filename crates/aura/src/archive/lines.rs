@@ -91,12 +91,15 @@ impl CommitLine {
         Ok(Self { run, seq, at, events, header, payload, hash: commit.hash })
     }
 
-    pub(crate) fn commit(&self) -> Result<StoredCommit, Problem> {
-        let wrong = |why: String| damaged(&format!("run {}, event {}: {why}", self.run, self.seq));
-        let header = STANDARD.decode(&self.header).map_err(|e| wrong(e.to_string()))?;
-        let header = Header::decode(&header).map_err(|e| wrong(e.to_string()))?;
-        let payload = STANDARD.decode(&self.payload).map_err(|e| wrong(e.to_string()))?;
-        Ok(StoredCommit { header, payload, hash: self.hash })
+    /// The commit and its events, which must be those that stand beside it to be read.
+    pub(crate) fn commit(self) -> Result<(StoredCommit, Vec<Event>), Problem> {
+        let wrong = |why: &str| damaged(&format!("run {}, event {}: {why}", self.run, self.seq));
+        let header = STANDARD.decode(&self.header).map_err(|e| wrong(&e.to_string()))?;
+        let header = Header::decode(&header).map_err(|e| wrong(&e.to_string()))?;
+        let payload = STANDARD.decode(&self.payload).map_err(|e| wrong(&e.to_string()))?;
+        let commit = StoredCommit { header, payload, hash: self.hash };
+        let events = commit.events().map_err(|e| wrong(&e.to_string()))?;
+        Ok((commit, events))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Histories outside a store: exports, imports, backups, and what a run that comes from one may have done since.
 
+mod arriving;
 pub(crate) mod aside;
 pub(crate) mod copy;
 pub(crate) mod export;

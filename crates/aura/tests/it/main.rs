@@ -21,6 +21,7 @@ mod large;
 mod pausing;
 mod people;
 mod reading;
+mod restoring;
 mod reuse;
 mod runs;
 mod saga;
