@@ -61,6 +61,7 @@ impl Sweep {
             .with(|conn| table(conn).map_err(|e| fault::of_sqlite("blobs can't be listed", &e)))?;
         let mut sweep = Self { table, files, cleared: Vec::new(), before, at, seen: i64::MIN };
         let gone: BTreeSet<RunId> = gone.into_iter().collect();
+        store.readers.with(|conn| sweep.keys(conn))?;
         while store.readers.with(|conn| sweep.read(conn, &gone))? {}
         Ok(sweep)
     }
@@ -109,9 +110,17 @@ impl Sweep {
         for blob in named {
             self.spare(blob.blob);
         }
-        // A result is given to other runs even when the run that had it is gone.
-        keys::blobs(conn, &mut |blob| self.spare(blob))?;
         Ok(read)
+    }
+
+    /// Takes out the results of shared keys: they are given to other runs even when the run that had it is gone. A
+    /// row that comes later names a blob that its commit names, so that reading them once is enough.
+    fn keys(&mut self, conn: &Connection) -> Result<(), StoreError> {
+        if self.table.is_empty() && self.files.is_empty() {
+            return Ok(());
+        }
+        keys::blobs(conn, &mut |blob| self.spare(blob))
+            .map_err(|e| fault::of_sqlite("keys can't be read", &e))
     }
 
     fn spare(&mut self, blob: Hash) {
