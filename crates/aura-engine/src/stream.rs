@@ -55,8 +55,9 @@ impl Job {
 
     /// Whether another run told it.
     pub(crate) fn is_message(&self) -> bool {
-        let cancels = matches!(self.input, Input::Cancel { .. }) && self.reply.is_none();
-        cancels || matches!(self.input, Input::Child { .. })
+        let asks =
+            matches!(self.input, Input::Cancel { .. } | Input::Pause { .. } | Input::Resume { .. });
+        asks && self.reply.is_none() || matches!(self.input, Input::Child { .. })
     }
 }
 

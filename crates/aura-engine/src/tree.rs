@@ -15,8 +15,8 @@ use aura_core::limits;
 use aura_core::path::StepPath;
 use aura_core::time::Millis;
 use aura_graph::Run;
-use aura_graph::decide::{child_started, end_message, next_started};
-use aura_graph::state::Child;
+use aura_graph::decide::{child_started, end_message, next_started, pause_message, resume_message};
+use aura_graph::state::{Child, speaks_for};
 
 use crate::shard::Shard;
 use crate::stream::{Job, Stream};
@@ -123,10 +123,26 @@ impl Shard {
             Err(_) => return Ok(()),
         }
         if let Some(reason) = child.cancelling.clone() {
-            let (actor, reason) = (format!("run {parent}"), Some(reason));
+            let (actor, reason) = (speaks_for(parent), Some(reason));
             self.messages.push_back((child.run, Input::Cancel { actor, reason }));
         }
+        self.pause_with(parent, child.run);
         self.follow(parent, child.run, now)
+    }
+
+    /// Tells a child to stand still, or to go on, as its parent does, if it did not hear that.
+    fn pause_with(&mut self, parent: RunId, child: RunId) {
+        let (Some(above), Some(below)) = (self.streams.get(&parent), self.streams.get(&child))
+        else {
+            return;
+        };
+        let (above, below) = (&above.run, &below.run);
+        let told = match (&above.paused, &below.paused) {
+            (Some(_), None) => pause_message(above),
+            (None, Some(_)) if below.paused_by_parent() => resume_message(above),
+            _ => None,
+        };
+        self.messages.extend(told.filter(|_| !below.closed()).map(|told| (child, told)));
     }
 
     /// Goes from a child to the one that goes on in its place, and from that to the next, and performs the last of

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use aura_core::error::Problem;
 use aura_core::id::RunId;
+use aura_core::limits;
 use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
 use aura_core::time::Span;
 use aura_engine::open_history;
@@ -31,6 +32,23 @@ pub(crate) fn row(store: &dyn Store, run: RunId) -> Result<Option<RunRow>, Probl
 /// The run at the top of the tree of a run: whoever performs that performs this one.
 pub(crate) fn root(store: &dyn Store, run: RunId) -> Result<RunId, Problem> {
     Ok(row(store, run)?.and_then(|row| row.root).unwrap_or(run))
+}
+
+/// The run above a child that is paused, the nearest one; `None` where none is.
+pub(crate) fn paused_above(store: &dyn Store, child: &RunRow) -> Result<Option<RunId>, Problem> {
+    let mut at = child.clone();
+    // What is nested deeper is refused when it starts.
+    for _ in 0..=limits::CHILD_DEPTH {
+        let parent = at.parent.filter(|_| at.root.is_some());
+        let Some(above) = parent.map(|parent| row(store, parent)).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        if above.status == RunStatus::Paused {
+            return Ok(Some(above.run));
+        }
+        at = above;
+    }
+    Ok(None)
 }
 
 /// The last of the runs that go on in the place of this one: this one, where there is none.

@@ -38,8 +38,10 @@ pub(crate) fn hand_in(
 fn tell(context: &Context, (run, root): (RunId, RunId), taken: Taken, said: &str) {
     let Taken { accepted, performed } = taken;
     let open = !accepted.status.closed();
-    let waits = accepted.status == RunStatus::Paused || !performed;
-    let next = (open && waits).then(|| format!("aura resume {root}"));
+    let paused = accepted.status == RunStatus::Paused;
+    // A child goes on with its tree, unless it is the one that stands still.
+    let next = if paused { run } else { root };
+    let next = (open && (paused || !performed)).then(|| format!("aura resume {next}"));
     if context.out.json {
         context.out.document(&json!({
             "run_id": run,

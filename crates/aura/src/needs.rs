@@ -25,7 +25,8 @@ pub(crate) struct Need {
 pub(crate) fn needs(run: &Run) -> Vec<Need> {
     let id = run.id;
     let mut needs = Vec::new();
-    if let Some(asked) = &run.paused {
+    // Who lets its parent go on lets it go on, too.
+    if let Some(asked) = run.paused.as_ref().filter(|_| !run.paused_by_parent()) {
         let why = asked.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
         needs.push(Need {
             kind: "pause",

@@ -17,7 +17,7 @@ use aura_engine::{
 };
 use aura_graph::Run;
 use aura_testkit::model_store::ModelStore;
-use aura_testkit::world::start_of;
+use aura_testkit::world::{start_family, start_of};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -115,6 +115,12 @@ impl Bench {
 
     pub(crate) fn start_this(&mut self, run: RunId, start: StartRun) {
         self.submit(run, Submitted::Start(Box::new(start)));
+        self.rest();
+    }
+
+    /// Somebody asks something of a run.
+    pub(crate) fn ask(&mut self, run: RunId, input: Input) {
+        self.submit(run, Submitted::Input(input));
         self.rest();
     }
 

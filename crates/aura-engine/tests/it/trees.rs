@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aura_core::commit::StoredCommit;
 use aura_core::data::Data;
 use aura_core::event::EventBody;
+use aura_core::input::Input;
 use aura_core::ports::{RunQuery, RunStatus, Store};
 use aura_core::{Code, RunId};
 use aura_engine::{Message, open_history};
@@ -62,6 +63,8 @@ fn files() -> BTreeMap<String, String> {
         ("spender.yaml", SPENDER),
         ("caller.yaml", CALLER),
         ("booking.yaml", BOOKING),
+        ("nested/middle.yaml", MIDDLE),
+        ("nap.yaml", NAP),
         ("seats.yaml", SEATS),
     ];
     files.map(|(file, text)| (file.to_owned(), text.to_owned())).into()
@@ -242,6 +245,49 @@ fn children_that_completed_are_undone_with_their_parent_from_any_place_of_its_lo
     steps.dedup();
     assert_eq!(steps.len(), 8);
     from_any_place(UNDONE, |bench, root| undone(&bench.run(root)));
+}
+
+/// Three runs above each other, of which the last sleeps.
+const NESTED: &str = "flow: nested\nnodes: [{ id: c, flow: { file: nested/middle.yaml } }]\n";
+const MIDDLE: &str = "flow: middle\nnodes: [{ id: c, flow: { file: ../nap.yaml } }]\n";
+const NAP: &str = "flow: nap\nnodes: [{ id: s, sleep: 5s }]\n";
+
+fn all(store: &ModelStore) -> Vec<(RunId, RunStatus)> {
+    let mut rows = store.runs(&RunQuery::default()).unwrap();
+    rows.sort_by_key(|row| row.run);
+    rows.into_iter().map(|row| (row.run, row.status)).collect()
+}
+
+#[test]
+fn a_tree_stands_still_and_goes_on_as_a_whole_from_any_place_of_its_log() {
+    let mut bench = Bench::new(8);
+    let root = RunId(Uuid::from_u128(1));
+    let salt = bench.store.info().unwrap().salt;
+    bench.start_this(root, start_family(1, (NESTED, &files()), json!({}), salt));
+    let begun = bench.store.disk().log.len();
+    let actor = || "me".to_owned();
+    bench.ask(root, Input::Pause { actor: actor(), reason: None });
+    let paused = bench.store.disk().log.len();
+    assert!(all(&bench.store).iter().all(|(_, status)| *status == RunStatus::Paused));
+    assert_eq!(all(&bench.store).len(), 3);
+    bench.ask(root, Input::Resume { actor: actor(), reason: None });
+    let whole = bench.store.disk();
+    assert!(all(&bench.store).iter().all(|(_, status)| *status != RunStatus::Paused));
+    for length in begun + 1..=whole.log.len() {
+        let stands = length < paused + 1;
+        let disk = cut(&whole, &whole.log[..length]);
+        let mut bench = Bench::over(Arc::new(ModelStore::from_disk(disk)), 8);
+        bench.now = whole.log[length - 1].header.at;
+        bench.shard.deliver(Message::Perform { run: root, reply: Box::new(|_| ()) });
+        bench.rest();
+        for (run, status) in all(&bench.store) {
+            assert_eq!(status == RunStatus::Paused, stands, "{run} after {length} commits");
+        }
+        if stands {
+            bench.ask(root, Input::Resume { actor: actor(), reason: None });
+        }
+        assert!(matches!(finish(&mut bench, root), Phase::Completed(_)));
+    }
 }
 
 #[test]

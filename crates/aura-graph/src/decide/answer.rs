@@ -16,7 +16,7 @@ use aura_core::schema::Schema;
 use aura_core::time::Millis;
 
 use super::turn::{Job, Step, Stop, Work, evaluated};
-use crate::state::{self, Phase, TaskPhase, deadline_failure};
+use crate::state::{self, Phase, TaskPhase, deadline_failure, speaks_for};
 
 /// Violations of a payload that are told.
 const VIOLATIONS: usize = 10;
@@ -124,9 +124,7 @@ impl Work<'_, '_> {
                 self.emit_run(EventBody::RunPaused(request(actor, reason.as_ref())))
             }
             Input::Resume { actor, reason } => {
-                if self.run.paused.is_none() {
-                    return Err(Stop::Nothing);
-                }
+                self.may_resume(actor)?;
                 short([actor.as_str()])?;
                 self.emit_run(EventBody::RunResumed(request(actor, reason.as_ref())))?;
                 self.everywhere();
@@ -153,6 +151,26 @@ impl Work<'_, '_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the run is paused and `actor` may let it go on. Who paused a parent has paused its children with it, and
+    /// a child that somebody paused by itself waits for somebody.
+    fn may_resume(&self, actor: &str) -> Step {
+        let Some(paused) = &self.run.paused else { return Err(Stop::Nothing) };
+        let parent = self.run.started.as_ref().and_then(|started| started.parent.as_ref());
+        let Some(parent) = parent.map(|parent| parent.run) else { return Ok(()) };
+        if paused.actor == actor {
+            return Ok(());
+        }
+        if self.run.paused_by_parent() {
+            let what = format!("the run is paused because its parent is, run {parent}");
+            let next = format!("aura resume {}", self.run.root_run());
+            return Err(Problem::new(Code::Conflict, what)
+                .kept("the run as it is")
+                .next(next)
+                .into());
+        }
+        if actor == speaks_for(parent) { Err(Stop::Nothing) } else { Ok(()) }
     }
 
     /// Begins; variables in `given` have these values instead of those that the flow says.

@@ -12,7 +12,7 @@ use aura_core::input::Input;
 use aura_core::path::StepPath;
 
 use crate::flags::CHILDREN_COUNT;
-use crate::state::Run;
+use crate::state::{Run, speaks_for};
 
 /// The messages that follow from the facts of a turn, given the state after them.
 pub(super) fn of(run: &Run, events: &[Event]) -> Vec<(RunId, Input)> {
@@ -28,7 +28,20 @@ pub(super) fn of(run: &Run, events: &[Event]) -> Vec<(RunId, Input)> {
             }
             (Some(_), EventBody::ChildCancelling(data)) => {
                 let reason = Some(data.reason.clone());
-                messages.push((data.run, Input::Cancel { actor: by(run), reason }));
+                messages.push((data.run, Input::Cancel { actor: speaks_for(run.id), reason }));
+            }
+            (Some(_), EventBody::ChildContinued(data)) => {
+                messages.extend(pause_message(run).map(|pause| (data.next, pause)));
+            }
+            (None, EventBody::RunPaused(_)) => {
+                let pause = pause_message(run);
+                let children = run.children.values();
+                messages.extend(children.filter_map(|child| Some((child.run, pause.clone()?))));
+            }
+            (None, EventBody::RunResumed(_)) => {
+                let resume = resume_message(run);
+                let children = run.children.values();
+                messages.extend(children.filter_map(|child| Some((child.run, resume.clone()?))));
             }
             (None, EventBody::RunContinued(_)) => {
                 if let Some((next, started)) = next_started(run) {
@@ -45,9 +58,15 @@ pub(super) fn of(run: &Run, events: &[Event]) -> Vec<(RunId, Input)> {
     messages
 }
 
-/// Who asks, where a run asks.
-fn by(run: &Run) -> String {
-    format!("run {}", run.id)
+/// What the children of a paused run are told; `None` while it goes on.
+pub fn pause_message(run: &Run) -> Option<Input> {
+    let reason = run.paused.as_ref()?.reason.clone();
+    Some(Input::Pause { actor: speaks_for(run.id), reason })
+}
+
+/// What the children of a run that is not paused are told; `None` while it is.
+pub fn resume_message(run: &Run) -> Option<Input> {
+    run.paused.is_none().then(|| Input::Resume { actor: speaks_for(run.id), reason: None })
 }
 
 /// What a parent is told of the end of this run; `None` while it goes on, and where nobody waits for it.

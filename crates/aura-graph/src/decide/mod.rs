@@ -41,7 +41,7 @@ use crate::definition::Flow;
 use crate::expr::BlobLookup;
 use crate::state::Run;
 
-pub use messages::{child_started, end_message, next_started};
+pub use messages::{child_started, end_message, next_started, pause_message, resume_message};
 pub use view::View;
 
 /// Whether an effect may start in this turn.

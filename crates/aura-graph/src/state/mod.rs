@@ -44,6 +44,11 @@ pub use snapshot::{NotASnapshot, SNAPSHOT_VERSION, from_snapshot, to_snapshot, v
 pub use tree::{Bodies, Done, Inside, Key, Node, Route, Scope, Status, Trouble};
 pub(crate) use tree::{keys_below, tasks_below};
 
+/// The actor of what a run asks of another.
+pub fn speaks_for(run: RunId) -> String {
+    format!("run {run}")
+}
+
 /// A sorted map that shares its parts between clones.
 pub type Shared<K, V> = rpds::RedBlackTreeMapSync<K, V>;
 
@@ -618,6 +623,13 @@ impl Run {
     pub fn root_run(&self) -> RunId {
         let parent = self.started.as_ref().and_then(|started| started.parent.as_ref());
         parent.filter(|parent| !parent.detached).map_or(self.id, |parent| parent.root)
+    }
+
+    /// Whether it is paused because its parent is.
+    pub fn paused_by_parent(&self) -> bool {
+        let parent = self.started.as_ref().and_then(|started| started.parent.as_ref());
+        let (Some(parent), Some(paused)) = (parent, &self.paused) else { return false };
+        paused.actor == speaks_for(parent.run)
     }
 
     /// Whether it obeys a behaviour flag of [`crate::flags`].

@@ -13,6 +13,7 @@ use crate::socket::protocol::Ask;
 #[command(after_help = "\
 No step, call or retry starts, and no timer fires, until 'aura resume RUN'. Calls in flight end, and
 their outcomes are recorded; so are signals and approvals. What came due meanwhile fires on resuming.
+The children of a run are paused and resumed with it; a child that was paused by itself stays so.
 
 Examples:
   aura pause 0198c2d1 --reason 'the shop is down'

@@ -2,7 +2,7 @@
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
-use aura_core::ports::Store;
+use aura_core::ports::{RunStatus, Store};
 use aura_engine::open_history;
 use serde_json::{Value, json};
 
@@ -23,7 +23,8 @@ const TOLD: usize = 100;
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A paused run is let go on, which is recorded. What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
+A paused run is let go on, which is recorded, and its children with it. A child that was paused by itself is let go on by
+its own id. What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
 made again, or waits for a person ('aura effects --in-doubt').
 
 Examples:
@@ -50,11 +51,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     // Looked up first, so that a mistyped id neither makes a store nor takes its lock.
     let store = context.reader()?.store;
     let one = args.run.map(|prefix| asked(&*store, &prefix)).transpose()?;
-    since_the_copy(context, &*store, one, args.restored)?;
+    since_the_copy(context, &*store, one.as_ref().map(|one| one.tree), args.restored)?;
     drop(store);
     let session = Session::new(context, Door::open(context, true)?, args.yes)?;
     session.through(|session| match one {
-        Some(run) => one_run(context, session, run),
+        Some(one) => one_run(context, session, &one),
         None => all_runs(context, session),
     })
 }
@@ -98,11 +99,33 @@ fn many(count: usize) -> String {
     }
 }
 
-/// The run that is asked for, or the one that goes on in its place. A child goes on with its tree, not alone.
-fn asked(store: &dyn Store, prefix: &str) -> Result<RunId, Problem> {
+/// What is asked for.
+struct One {
+    /// The run that is let go on.
+    run: RunId,
+    /// The run at the top of its tree, which is performed.
+    tree: RunId,
+}
+
+/// The run that is asked for, or the one that goes on in its place. A child goes on with its tree, not alone, unless
+/// it was paused by itself.
+fn asked(store: &dyn Store, prefix: &str) -> Result<One, Problem> {
     let row = resolve::run(store, prefix)?;
     let run = family::last(store, row.run)?;
-    let Some(root) = family::row(store, run)?.and_then(|row| row.root) else { return Ok(run) };
+    let Some(row) = family::row(store, run)?.filter(|row| row.root.is_some()) else {
+        return Ok(One { run, tree: run });
+    };
+    let root = row.root.unwrap_or(run);
+    if row.status == RunStatus::Paused {
+        return match family::paused_above(store, &row)? {
+            None => Ok(One { run, tree: root }),
+            Some(above) => {
+                let what = format!("run {run} is a child of run {above}, which is paused, too");
+                let next = format!("aura resume {above}");
+                Err(Problem::new(Code::Conflict, what).kept("the run as it is").next(next))
+            }
+        };
+    }
     let what = format!("run {run} is a child: it goes on when its tree is performed");
     Err(Problem::new(Code::Conflict, what)
         .kept("the run as it is")
@@ -112,9 +135,11 @@ fn asked(store: &dyn Store, prefix: &str) -> Result<RunId, Problem> {
 fn one_run(
     context: &Context,
     session: &mut Session<'_>,
-    run: RunId,
+    one: &One,
 ) -> Result<(Exit, Option<RunId>), Problem> {
-    perform_all(context, session, &[run])?;
+    let run = one.tree;
+    let_go_on(context, session, one.run)?;
+    perform(context, session, run)?;
     let (end, seen) = session.see(run, Shown::FromNow)?;
     let exit = session.tell(&seen)?;
     session.tell_of_others()?;
@@ -155,9 +180,14 @@ fn perform_all(
 ) -> Result<(), Problem> {
     for run in runs {
         let_go_on(context, session, *run)?;
-        while session.door.perform(*run, false)?.is_none() {
-            session.door = Door::open(context, true)?;
-        }
+        perform(context, session, *run)?;
+    }
+    Ok(())
+}
+
+fn perform(context: &Context, session: &mut Session<'_>, run: RunId) -> Result<(), Problem> {
+    while session.door.perform(run, false)?.is_none() {
+        session.door = Door::open(context, true)?;
     }
     Ok(())
 }

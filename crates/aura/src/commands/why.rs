@@ -186,7 +186,10 @@ fn paused(run: &Run) -> Option<Reason> {
         until: None,
         next: "nothing new starts until somebody lets it go on; what comes due fires then"
             .to_owned(),
-        commands: vec![format!("aura resume {}", run.id)],
+        commands: vec![format!(
+            "aura resume {}",
+            if run.paused_by_parent() { run.root_run() } else { run.id }
+        )],
     })
 }
 

@@ -112,3 +112,45 @@ fn a_payload_that_does_not_fit_is_refused_and_nothing_is_recorded() {
     let told = place.aura(&["resume", &run, "--json"]).exits(0).json();
     assert_eq!(told["output"], 4);
 }
+
+#[test]
+fn children_are_paused_and_resumed_with_their_parent_or_by_themselves() {
+    let place = Place::new();
+    place.file("top.yaml", "flow: top\nnodes: [{ id: c, flow: { file: alone.yaml } }]\n");
+    place.file("alone.yaml", ALONE);
+    let run = id("top", "k");
+    place.aura(&["run", "top.yaml", "--key", "k"]).exits(3);
+    let listed = place.aura(&["runs", "--where", &format!("parent={run}"), "--json"]).exits(0);
+    let child = listed.json()["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let status = |run: &str| {
+        let shown = place.aura(&["show", run, "--json"]).exits(0).json();
+        shown["status"].as_str().unwrap().to_owned()
+    };
+    // By itself: its parent goes on waiting for it, also when that is paused and resumed.
+    place.aura(&["pause", &child]).exits(0);
+    let told = place.aura(&["resume", &run, "--json"]).exits(3).json();
+    assert_eq!(status(&child), "paused");
+    let command = told["needs"][0]["command"].as_str().unwrap();
+    assert_eq!(command, format!("aura resume {child}"), "{told}");
+    place.aura(&["pause", &run]).exits(0);
+    let refused = place.aura(&["resume", &child]).exits(2);
+    assert!(refused.err.contains("CONFLICT") && refused.err.contains(&run), "{}", refused.err);
+    place.aura(&["resume", &run]).exits(3);
+    assert_eq!(status(&child), "paused");
+    place.aura(&["resume", &child]).exits(3);
+    assert_eq!(status(&child), "waiting");
+    // With its parent.
+    place.aura(&["pause", &run, "--reason", "lunch"]).exits(0);
+    place.aura(&["signal", &child, "go", "--payload", "7"]).exits(0);
+    assert_eq!(status(&child), "paused");
+    let why = place.aura(&["why", &child]).exits(0).out;
+    assert!(why.contains(&format!("by run {run}: lunch")), "{why}");
+    assert!(why.contains(&format!("aura resume {run}")), "{why}");
+    let refused = place.aura(&["resume", &child]).exits(2);
+    assert!(refused.err.contains("CONFLICT") && refused.err.contains(&run), "{}", refused.err);
+    let told = place.aura(&["resume", &run, "--json"]).exits(0).json();
+    assert_eq!(told["output"], 7);
+    for run in [&run, &child] {
+        place.aura(&["replay", run, "--verify"]).exits(0);
+    }
+}

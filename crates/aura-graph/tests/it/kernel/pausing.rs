@@ -1,9 +1,12 @@
 //! Pausing: nothing new starts, what happens meanwhile is recorded, and resuming goes on from there.
 
+use aura_core::child::{ChildAccount, ChildEnd};
 use aura_core::error::Code;
-use aura_core::event::{Doubt, Purpose};
+use aura_core::event::{Doubt, Purpose, RunStarted};
+use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::ports::RunStatus;
+use aura_testkit::world::start_family;
 use serde_json::json;
 
 use super::bench::{Bench, certain};
@@ -140,4 +143,59 @@ fn a_run_that_has_ended_is_neither_paused_nor_resumed() {
     bench.give(pause());
     bench.give(Input::Cancel { actor: "me".to_owned(), reason: None });
     assert_eq!(bench.run.status(), RunStatus::Cancelled, "there is nothing to start");
+}
+
+#[test]
+fn children_stand_still_and_go_on_with_their_parent_unless_somebody_paused_them() {
+    let source = "flow: f\nnodes: [{ id: m, map: { items: [1, 2], do: [{ id: c, flow: { file: nap.yaml } }] } }]\n";
+    let nap = "flow: nap\nnodes: [{ id: s, sleep: 1m }, { id: t, sleep: 1m }]\n";
+    let mut parent = Bench::with_files(source, &[("nap.yaml", nap)], json!({}), usize::MAX);
+    let by = format!("run {}", parent.run.id);
+    let children: Vec<_> = parent.messages.clone();
+    let [(first, start), (second, _)] = &children[..] else { panic!("two children") };
+    parent.give(pause());
+    let reason = Some("lunch".to_owned());
+    let told = Input::Pause { actor: by.clone(), reason };
+    assert_eq!(parent.messages, [(*first, told.clone()), (*second, told.clone())]);
+
+    let flow = start_family(1, (nap, &std::collections::BTreeMap::new()), json!({}), Hash::ZERO);
+    let Input::Start(started) = start else { panic!("a start") };
+    let mut child = Bench::started(flow.flows.main, RunStarted::clone(started), usize::MAX);
+    child.give(Input::Continue);
+    let mut by_hand = child.clone_of();
+    child.give(told.clone());
+    child.nothing(&told);
+    assert_eq!(child.run.status(), RunStatus::Paused);
+    assert_eq!(child.run.due(), None);
+    let refused = child.refused(&resume());
+    assert_eq!(refused.code, Code::Conflict);
+    assert_eq!(refused.next.unwrap(), format!("aura resume {}", parent.run.id));
+
+    parent.give(resume());
+    let go_on = Input::Resume { actor: by, reason: None };
+    assert_eq!(parent.messages, [(*first, go_on.clone()), (*second, go_on.clone())]);
+    child.give(go_on.clone());
+    child.nothing(&go_on);
+    assert!(child.run.due().is_some());
+
+    by_hand.give(pause());
+    by_hand.nothing(&told);
+    by_hand.nothing(&go_on);
+    by_hand.give(resume());
+    assert!(by_hand.run.due().is_some());
+}
+
+#[test]
+fn the_run_that_goes_on_in_the_place_of_a_child_stands_still_with_the_parent() {
+    let source = "flow: f\nnodes: [{ id: c, flow: { file: nap.yaml } }]\n";
+    let files = [("nap.yaml", "flow: nap\nnodes: [{ id: s, sleep: 1m }]\n")];
+    let mut parent = Bench::with_files(source, &files, json!({}), usize::MAX);
+    parent.give(pause());
+    let next = aura_core::RunId(uuid::Uuid::from_u128(7));
+    let step: aura_core::StepPath = "c".into();
+    let run = parent.run.children[&step].run;
+    let (end, account) = (ChildEnd::Continued(next), ChildAccount::default());
+    parent.give(Input::Child { step, run, end, account });
+    let [(to, Input::Pause { .. })] = &parent.messages[..] else { panic!("{:?}", parent.messages) };
+    assert_eq!(*to, next);
 }
