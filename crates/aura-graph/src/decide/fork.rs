@@ -188,6 +188,8 @@ impl Work<'_, '_> {
             (Kind::Sleep(_), Inside::Nothing) => {
                 self.run.timers.due(step, Purpose::Sleep).is_some()
             }
+            // Its end is what the parent took next: a fork does not leave while it is open.
+            (Kind::Child(child), Inside::Child) => !child.detached,
             (_, Inside::Bodies(bodies)) => {
                 let keys: Vec<String> = match &bodies.work {
                     Opened::Parallel { branches } => branches.clone(),

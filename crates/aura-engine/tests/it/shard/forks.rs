@@ -172,3 +172,26 @@ fn a_fork_of_a_fork_takes_what_the_first_one_took() {
     assert_eq!(bench.run(second).hash, bench.run(parent).hash);
     assert_eq!(bench.store.check().unwrap().faults, []);
 }
+
+#[test]
+fn a_fork_leaves_right_after_a_child_has_ended() {
+    let mut bench = Bench::new(8);
+    let source = "flow: f\nnodes:\n  - { id: c, flow: { file: child.yaml } }\n  - { id: b, tool: sim.irreversible, with: { c: $steps.c.output } }\n";
+    let child = "flow: child\nnodes:\n  - { id: t, tool: sim.irreversible, with: {}, compensate: { tool: sim.irreversible, with: { undo: t } } }\n";
+    let files = [("child.yaml".to_owned(), child.to_owned())].into();
+    let (parent, salt) = (RunId(Uuid::from_u128(1)), bench.store.info().unwrap().salt);
+    bench.start_this(parent, start_family(1, (source, &files), json!({}), salt));
+    let (child, _) = bench.tasks()[0];
+    bench.tell(child, done(json!("C")));
+    bench.tell(parent, done(json!("B")));
+    // The step started in the commit that the end of the child led to.
+    let asked = forked(&bench, parent, &At::Start("b".into()));
+    assert!(matches!(asked.then[0].body, EventBody::ChildCompleted(_)));
+    let run = fork(&mut bench, 2, asked, None);
+    bench.rest();
+    let state = bench.run(run);
+    assert_eq!(state.phase, bench.run(parent).phase);
+    assert!(kinds(&bench, run).contains(&"child.completed"));
+    let waiting = state.saga.as_ref().map_or(0, |saga| saga.waiting());
+    assert_eq!(waiting, 0, "what the child did is the parent's to undo");
+}
