@@ -34,7 +34,9 @@ pub(crate) fn run(workspace: &Workspace, worlds: Worlds) -> anyhow::Result<()> {
         "--",
         "--exact",
         "--nocapture",
+        "--test-threads=1",
         "simulation::rough_worlds_end_as_the_smooth_one",
+        "simulation::forest::rough_worlds_of_trees_end_as_the_smooth_one",
     ]);
     command.env("AURA_SIM_FROM", worlds.from.to_string());
     for (name, value) in [(SEEDS, worlds.seeds), ("AURA_SIM_MINUTES", worlds.minutes)] {

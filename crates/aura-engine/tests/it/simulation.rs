@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask sim` plays more worlds than the default, by way of the variables below.
 
+mod forest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -112,13 +114,14 @@ fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn rough_worlds_end_as_the_smooth_one() {
+/// Plays as many worlds as are asked for.
+#[expect(clippy::print_stderr, reason = "how far it has come is for whoever plays many")]
+fn play_all(what: &str, usual: u64, hold: &(dyn Fn(u64) -> usize + Sync)) {
     let from = asked("AURA_SIM_FROM").unwrap_or(0);
     let minutes = asked("AURA_SIM_MINUTES");
-    let seeds = asked("AURA_SIM_SEEDS").unwrap_or(if minutes.is_some() { u64::MAX } else { SEEDS });
+    let seeds = asked("AURA_SIM_SEEDS").unwrap_or(if minutes.is_some() { u64::MAX } else { usual });
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-    let (calm, start) = (Calm::new(), Instant::now());
+    let start = Instant::now();
     let (next, played, crashes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -130,14 +133,14 @@ fn rough_worlds_end_as_the_smooth_one() {
                         break;
                     }
                     let seed = from + number;
-                    let Ok(died) = catch_unwind(AssertUnwindSafe(|| calm.hold(seed))) else {
+                    let Ok(died) = catch_unwind(AssertUnwindSafe(|| hold(seed))) else {
                         failed.lock().unwrap().push(seed);
                         break;
                     };
                     crashes.fetch_add(died, Ordering::Relaxed);
                     let played = played.fetch_add(1, Ordering::Relaxed) + 1;
                     if played.is_multiple_of(100) {
-                        eprintln!("sim: {played} worlds in {:.0} s", start.elapsed().as_secs_f64());
+                        eprintln!("sim: {played} {what} in {:.0} s", start.elapsed().as_secs_f64());
                     }
                 }
             });
@@ -146,13 +149,19 @@ fn rough_worlds_end_as_the_smooth_one() {
     let (failed, played) = (failed.into_inner().unwrap(), played.into_inner());
     let crashes = crashes.into_inner();
     eprintln!(
-        "sim: {played} worlds from seed {from}, each twice, {crashes} crashes, {} failed ({:.0} s)",
+        "sim: {played} {what} from seed {from}, each twice, {crashes} crashes, {} failed ({:.0} s)",
         failed.len(),
         start.elapsed().as_secs_f64()
     );
     assert!(failed.is_empty(), "again: cargo xtask sim --from {} --seeds 1", failed[0]);
     // Without crashes it would show nothing.
     assert!(played < 20 || crashes as u64 > played, "{crashes} crashes in {played} worlds");
+}
+
+#[test]
+fn rough_worlds_end_as_the_smooth_one() {
+    let calm = Calm::new();
+    play_all("worlds", SEEDS, &|seed| calm.hold(seed));
 }
 
 #[test]

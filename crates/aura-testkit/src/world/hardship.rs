@@ -19,14 +19,32 @@ pub struct Hardship {
     pub twice: usize,
     /// Things that people do that cancel a run.
     pub cancel: usize,
+    /// Things that people do that pause a run.
+    pub pause: usize,
     /// Slots for effects.
     pub slots: usize,
 }
 
 impl Hardship {
     /// Nothing goes wrong.
-    pub const NONE: Self =
-        Self { crash: 0, busy: 0, broken: 0, haste: 0, hang: 0, twice: 0, cancel: 0, slots: 64 };
+    pub const NONE: Self = Self {
+        crash: 0,
+        busy: 0,
+        broken: 0,
+        haste: 0,
+        hang: 0,
+        twice: 0,
+        cancel: 0,
+        pause: 0,
+        slots: 64,
+    };
+
+    /// What the seed determines, and people who pause runs now and then: only for runs whose end does not depend on how
+    /// long anything takes.
+    pub fn with_pauses(seed: u64) -> Self {
+        let pause = [0, 6, 12, 30][Seed::new(seed ^ 0x00de_cafe).below(4)];
+        Self { pause, ..Self::of(seed) }
+    }
 
     /// A mixture that the seed determines: some worlds have much of one thing and nothing of another, because
     /// what hides behind one fault is not found where all of them strike at once.
@@ -45,6 +63,7 @@ impl Hardship {
             hang: some(4, 20),
             twice: some(2, 10),
             cancel: some(6, 60),
+            pause: 0,
             slots: some(1, 8).max(1),
         }
     }

@@ -44,6 +44,13 @@ impl World {
             self.cancelled.insert(run.id);
             return Some(Input::Cancel { actor: ACTOR.to_owned(), reason: None });
         }
+        if self.one_in(self.hardship.pause) {
+            return Some(Input::Pause { actor: ACTOR.to_owned(), reason: None });
+        }
+        // Who paused the parent lets that go on, and its children with it.
+        if run.paused.is_some() && !run.paused_by_parent() {
+            return Some(Input::Resume { actor: ACTOR.to_owned(), reason: None });
+        }
         if let Some((step, asked)) = run.approvals.iter().next() {
             // Who has seen something else than what is asked must be refused.
             let seen = if self.seed.one_in(8) { Hash::ZERO } else { asked.request.action };

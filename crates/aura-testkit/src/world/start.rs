@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use aura_core::data::blob_address;
 use aura_core::event::{FlowPin, RunStarted};
+use aura_core::fork::{ForkEffects, RunForked};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::Bundle;
 use aura_core::task::Permissions;
 use aura_core::time::Millis;
 use aura_core::{Data, canonical};
-use aura_engine::{Message, StartRun, Submission, Submitted, compile};
+use aura_engine::{At, ForkRun, Message, StartRun, Submission, Submitted, compile, cut};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,9 +22,27 @@ use super::outside::tools;
 /// Milliseconds that a client waits after a refusal.
 const PATIENCE_MS: u64 = 100;
 
+/// What somebody wants.
+enum Wish {
+    Start(Box<StartRun>),
+    Fork(Box<RunForked>),
+}
+
+impl Wish {
+    fn submitted(&self) -> Submitted {
+        match self {
+            Self::Start(start) => Submitted::Start(start.clone()),
+            Self::Fork(forked) => {
+                let forked = RunForked::clone(forked);
+                Submitted::Fork(Box::new(ForkRun { forked, flows: None, perform: true }))
+            }
+        }
+    }
+}
+
 /// A run that somebody wants started, until its start is durable.
 pub(super) struct Starting {
-    start: StartRun,
+    wish: Wish,
     /// Whether it was asked for and the answer is not known.
     asked: bool,
     /// When it may be asked for again, after a refusal.
@@ -71,8 +90,57 @@ impl World {
     }
 
     pub(super) fn begin_with(&mut self, name: u64, start: StartRun) -> RunId {
+        self.want(name, Wish::Start(Box::new(start)))
+    }
+
+    /// Wants a run started that may start these files as child runs, some time.
+    ///
+    /// # Panics
+    /// A flow does not load.
+    pub fn begin_family(
+        &mut self,
+        name: u64,
+        family: (&str, &BTreeMap<String, String>),
+        input: &Value,
+    ) -> RunId {
+        let start = start_family(name, family, input.clone(), self.disk.salt);
+        self.begin_with(name, start)
+    }
+
+    /// Wants a fork of a run that has ended, which leaves it before a step starts, some time.
+    ///
+    /// # Panics
+    /// The run has no such step.
+    pub fn begin_fork(
+        &mut self,
+        name: u64,
+        (parent, step): (RunId, &str),
+        effects: ForkEffects,
+    ) -> RunId {
+        let cut = cut(&*self.store, parent, &At::Start(step.into()));
+        let cut = cut.unwrap_or_else(|problem| panic!("{step}: {}", problem.what));
+        let forked = RunForked {
+            parent,
+            seq: cut.seq,
+            hash: cut.hash,
+            flow: cut.flow,
+            seed: Hash::of(&name.to_be_bytes()),
+            effects,
+            mocks: None,
+            changes: cut.changes,
+            labels: BTreeMap::new(),
+            actor: "world".to_owned(),
+            then: cut.then,
+            open: Vec::new(),
+            budget: None,
+            state: Hash::ZERO,
+        };
+        self.want(name, Wish::Fork(Box::new(forked)))
+    }
+
+    fn want(&mut self, name: u64, wish: Wish) -> RunId {
         let run = RunId(Uuid::from_u128(u128::from(name) + 1));
-        self.starting.insert(run, Starting { start, asked: false, again: self.now });
+        self.starting.insert(run, Starting { wish, asked: false, again: self.now });
         run
     }
 
@@ -91,7 +159,7 @@ impl World {
             let reply = self.reply(run);
             let Some(starting) = self.starting.get_mut(&run) else { return };
             starting.asked = true;
-            let input = Submitted::Start(Box::new(starting.start.clone()));
+            let input = starting.wish.submitted();
             self.deliver(Message::Submit(Submission { run, input, reply }));
         }
     }
