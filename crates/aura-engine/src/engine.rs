@@ -256,6 +256,11 @@ impl Handle {
         self.troubles().parked.get(&run).cloned()
     }
 
+    /// Every run that is set aside, with why.
+    pub fn set_aside(&self) -> Vec<(RunId, Problem)> {
+        self.troubles().parked.iter().map(|(run, problem)| (*run, problem.clone())).collect()
+    }
+
     fn troubles(&self) -> MutexGuard<'_, Troubles> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -198,7 +198,17 @@ impl Desk {
     /// What keeps a run from going on, if anything does.
     pub(crate) fn trouble(&self, run: RunId) -> Option<Problem> {
         let handle = &self.handle;
-        handle.broken().or_else(|| handle.parked(run)).or_else(|| handle.stalled())
+        handle
+            .broken()
+            .or_else(|| handle.parked(run))
+            .or_else(|| self.set_aside_below(run))
+            .or_else(|| handle.stalled())
+    }
+
+    /// What became of a run of this tree that is set aside: its parent waits for it.
+    fn set_aside_below(&self, tree: RunId) -> Option<Problem> {
+        let below = |run| run != tree && family::root(&*self.store, run).is_ok_and(|r| r == tree);
+        self.handle.set_aside().into_iter().find_map(|(run, why)| below(run).then_some(why))
     }
 
     /// Answers another process.

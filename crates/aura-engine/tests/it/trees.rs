@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aura_core::commit::StoredCommit;
-use aura_core::data::Data;
+use aura_core::data::{Data, blob_address};
 use aura_core::event::EventBody;
 use aura_core::input::Input;
-use aura_core::ports::{RunQuery, RunStatus, Store};
-use aura_core::{Code, RunId};
+use aura_core::ports::{BlobError, RunQuery, RunStatus, Store};
+use aura_core::task::TaskResult;
+use aura_core::{Code, RunId, canonical};
 use aura_engine::{Message, open_history};
 use aura_graph::Run;
 use aura_graph::state::Phase;
@@ -65,6 +66,7 @@ fn files() -> BTreeMap<String, String> {
         ("booking.yaml", BOOKING),
         ("nested/middle.yaml", MIDDLE),
         ("nap.yaml", NAP),
+        ("large.yaml", LARGE),
         ("seats.yaml", SEATS),
     ];
     files.map(|(file, text)| (file.to_owned(), text.to_owned())).into()
@@ -252,6 +254,14 @@ const NESTED: &str = "flow: nested\nnodes: [{ id: c, flow: { file: nested/middle
 const MIDDLE: &str = "flow: middle\nnodes: [{ id: c, flow: { file: ../nap.yaml } }]\n";
 const NAP: &str = "flow: nap\nnodes: [{ id: s, sleep: 5s }]\n";
 
+const LARGE: &str = r#"
+flow: large
+nodes:
+  - { id: t, tool: sim.read, with: {} }
+  - { id: u, set: { l: "{{ steps.t.output.text | length }}" } }
+output: $vars.l
+"#;
+
 fn all(store: &ModelStore) -> Vec<(RunId, RunStatus)> {
     let mut rows = store.runs(&RunQuery::default()).unwrap();
     rows.sort_by_key(|row| row.run);
@@ -288,6 +298,43 @@ fn a_tree_stands_still_and_goes_on_as_a_whole_from_any_place_of_its_log() {
         }
         assert!(matches!(finish(&mut bench, root), Phase::Completed(_)));
     }
+}
+
+#[test]
+fn a_parent_waits_for_a_child_that_is_set_aside_and_goes_on_with_it() {
+    const PAIR: &str = "flow: pair\nnodes:\n  - id: m\n    map: { items: [1, 2], do: [{ id: c, flow: { file: large.yaml } }] }\noutput: $steps.m.output\n";
+    let mut bench = Bench::new(8);
+    let root = RunId(Uuid::from_u128(1));
+    let salt = bench.store.info().unwrap().salt;
+    bench.start_this(root, start_family(1, (PAIR, &files()), json!({}), salt));
+    let tasks = bench.tasks();
+    let [(gone, _), (well, _)] = tasks[..] else { panic!("{tasks:?}") };
+    let value = json!({ "text": "x".repeat(70_000) });
+    let blob = blob_address(salt, &canonical::to_vec(&value));
+    let output = Data::Blob(blob);
+    bench.tell(gone, TaskResult::Succeeded { output, artifacts: Vec::new(), truncated: false });
+    bench.shard.deliver(Message::Blobs(vec![(blob, Err(BlobError::Missing(blob.blob)))]));
+    bench.tell(well, done(json!({ "text": "xy" })));
+    let aside: Vec<_> = bench.shard.parked().map(|(run, problem)| (run, problem.code)).collect();
+    assert_eq!(aside, [(gone, Code::BlobMissing)]);
+    assert!(bench.run(well).closed(), "the other child goes on");
+    assert_eq!(bench.run(root).status(), RunStatus::Running);
+    assert_eq!(bench.run(root).children.size(), 1, "the parent waits");
+    bench.ask(root, Input::Pause { actor: "me".to_owned(), reason: None });
+    assert_eq!(bench.run(root).status(), RunStatus::Paused, "it can be spoken to");
+    bench.ask(root, Input::Resume { actor: "me".to_owned(), reason: None });
+
+    // The blob is back when the tree is performed anew.
+    let mut bench = Bench::over(Arc::clone(&bench.store), 8);
+    bench.shard.deliver(Message::Perform { run: root, reply: Box::new(|_| ()) });
+    bench.rest();
+    bench.shard.deliver(Message::Blobs(vec![(blob, Ok(Arc::new(value)))]));
+    // What the call gave was never decided about: it was lost with the process, and is told again.
+    if let Some((run, _)) = bench.tasks().first().cloned() {
+        bench.tell(run, done(json!({ "text": "xyz" })));
+    }
+    bench.rest();
+    assert!(matches!(bench.run(root).phase, Phase::Completed(_)), "{:?}", bench.run(root).status());
 }
 
 #[test]

@@ -198,3 +198,38 @@ fn a_family_is_compared_tried_deployed_and_carried_whole() {
     assert_eq!((&shown["run_id"], &shown["output"]), (&json!(a), &json!({ "of": 2 })));
     assert_eq!(shown["children"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn a_child_that_is_set_aside_is_named_by_whoever_performs_its_tree() {
+    let place = Place::new();
+    place.file("parent.yaml", "flow: parent\nnodes: [{ id: c, flow: { file: large.yaml } }]\n");
+    place.file(
+        "large.yaml",
+        r#"
+flow: large
+nodes:
+  - { id: read, tool: file.read, with: { path: big.txt } }
+  - { id: ask, approval: { message: "go on?" } }
+  - { id: between, tool: echo, with: { value: 1 } }
+  - { id: count, set: { n: "{{ steps.read.output.text | length }}" } }
+output: $vars.n
+"#,
+    );
+    place.file("big.txt", &"x".repeat(200_000));
+    let told = place.aura(&["run", "parent.yaml", "--json"]).exits(3).json();
+    let run = told["run_id"].as_str().unwrap();
+    let [child] = &children(&place, run)[..] else { panic!("one child") };
+    let child = child["run_id"].as_str().unwrap();
+    let blobs = place.data().join("blobs");
+    let kept = place.data().join("kept");
+    std::fs::rename(&blobs, &kept).unwrap();
+    place.aura(&["approve", child, "ask"]).exits(0);
+    let ended = place.aura(&["resume", run]);
+    assert!(ended.err.contains("BLOB_MISSING") && ended.err.contains(child), "{}", ended.err);
+    let shown = place.aura(&["show", run, "--json"]).exits(0).json();
+    assert_eq!(shown["status"], "running", "it waits for the child");
+    let _ = std::fs::remove_dir_all(&blobs);
+    std::fs::rename(&kept, &blobs).unwrap();
+    let told = place.aura(&["resume", run, "--json"]).exits(0).json();
+    assert_eq!(told["output"], 200_000);
+}
