@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 /// The folder in the data directory.
 const FOLDER: &str = "flows";
-/// Versions that are read.
+/// Versions that a data directory holds.
 const MOST: usize = 10_000;
 
 /// A version of a flow.
@@ -26,10 +26,17 @@ pub(crate) struct Deployed {
     pub(crate) version: String,
     /// SHA-256 of the bytes of its file.
     pub(crate) hash: Hash,
-    /// When it was deployed.
+    /// When it was first deployed.
     pub(crate) at: Millis,
-    /// Who deployed it.
+    /// Who first deployed it.
     pub(crate) actor: String,
+    /// Its place in the order in which versions of the flow came into force, from 1; 0 of one from before there was
+    /// such an order, when the time alone said it.
+    #[serde(default)]
+    pub(crate) order: u64,
+    /// Who put it in force again, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again: Option<Again>,
     /// The text of its file.
     pub(crate) source: String,
     /// The texts of the files that it starts as child runs, by their path from its folder.
@@ -37,16 +44,27 @@ pub(crate) struct Deployed {
     pub(crate) files: BTreeMap<String, String>,
 }
 
+/// A version was put in force again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Again {
+    /// When.
+    pub(crate) at: Millis,
+    /// Who did.
+    pub(crate) actor: String,
+}
+
 /// What became of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     /// It is new.
     New,
-    /// The same was deployed before.
+    /// The same is in force.
     Already,
+    /// The same was deployed before, and another was in force since.
+    Again,
 }
 
-/// Every version, by flow and in the order of deployment.
+/// Every version, by flow and in the order in which they came into force.
 pub(crate) fn list(dir: &Path) -> Result<Vec<Deployed>, Problem> {
     let folder = dir.join(FOLDER);
     let entries = match fs::read_dir(&folder) {
@@ -55,23 +73,60 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Deployed>, Problem> {
         Err(e) => return Err(unusable(&folder, &e)),
     };
     let mut found = Vec::new();
-    for entry in entries.take(MOST) {
+    for entry in entries {
         let path = entry.map_err(|e| unusable(&folder, &e))?.path();
         if path.extension().is_some_and(|end| end == "json") {
+            if found.len() == MOST {
+                return Err(too_many(&folder));
+            }
             found.push(read(&path)?);
         }
     }
-    found.sort_by(|one, other| (&one.flow, one.at).cmp(&(&other.flow, other.at)));
+    found.sort_by(|one, other| place_of(one).cmp(&place_of(other)));
     Ok(found)
 }
 
-/// The version of a flow that was deployed last.
+fn place_of(version: &Deployed) -> (&str, u64, Millis) {
+    (&version.flow, version.order, version.at)
+}
+
+/// The version of a flow that is in force.
 pub(crate) fn last(dir: &Path, flow: &str) -> Result<Option<Deployed>, Problem> {
     Ok(list(dir)?.into_iter().rfind(|version| version.flow == flow))
 }
 
-/// Deploys a version. One of the same name and number stays what it is.
+/// Deploys a version, so that it is the one in force. One of the same name and number stays what it is.
 pub(crate) fn deploy(dir: &Path, version: &Deployed) -> Result<Done, Problem> {
+    let all = list(dir)?;
+    let of_flow = || all.iter().filter(|other| other.flow == version.flow);
+    let last = of_flow().next_back();
+    let order = last.map_or(0, |last| last.order) + 1;
+    match of_flow().find(|other| other.version == version.version) {
+        None if all.len() == MOST => Err(too_many(&dir.join(FOLDER))),
+        None => write(dir, &Deployed { order, ..version.clone() }, true).map(|()| Done::New),
+        Some(there) if (&there.source, &there.files) != (&version.source, &version.files) => {
+            Err(another_text(version))
+        }
+        Some(there) if last == Some(there) => Ok(Done::Already),
+        Some(there) => {
+            let again = Some(Again { at: version.at, actor: version.actor.clone() });
+            write(dir, &Deployed { order, again, ..there.clone() }, false).map(|()| Done::Again)
+        }
+    }
+}
+
+fn another_text(version: &Deployed) -> Problem {
+    let (flow, number) = (&version.flow, &version.version);
+    Problem::new(
+        Code::Conflict,
+        format!("version {number} of '{flow}' was deployed with another text"),
+    )
+    .kept("the version that was deployed")
+    .next("give the flow a new version")
+}
+
+/// Writes a version whole, or not at all; a new one never over another.
+fn write(dir: &Path, version: &Deployed, new: bool) -> Result<(), Problem> {
     let path = place(dir, version);
     let folder = dir.join(FOLDER);
     let failed = |e: &std::io::Error| unusable(&folder, e);
@@ -79,21 +134,14 @@ pub(crate) fn deploy(dir: &Path, version: &Deployed) -> Result<Done, Problem> {
     let mut file = NamedTempFile::new_in(&folder).map_err(|e| failed(&e))?;
     let text = serde_json::to_vec_pretty(version).unwrap_or_default();
     file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(|e| failed(&e))?;
-    match file.persist_noclobber(&path) {
-        Ok(_) => {
-            fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(|e| failed(&e))?;
-            Ok(Done::New)
-        }
+    let persisted = if new { file.persist_noclobber(&path) } else { file.persist(&path) };
+    match persisted {
+        Ok(_) => fs::File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| failed(&e)),
+        // Somebody deployed it at the same moment.
         Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
             let there = read(&path)?;
-            if (&there.source, &there.files) == (&version.source, &version.files) {
-                return Ok(Done::Already);
-            }
-            let (flow, number) = (&version.flow, &version.version);
-            let what = format!("version {number} of '{flow}' was deployed with another text");
-            Err(Problem::new(Code::Conflict, what)
-                .kept("the version that was deployed")
-                .next("give the flow a new version"))
+            let same = (&there.source, &there.files) == (&version.source, &version.files);
+            if same { Ok(()) } else { Err(another_text(version)) }
         }
         Err(e) => Err(failed(&e.error)),
     }
@@ -119,6 +167,12 @@ fn read(path: &Path) -> Result<Deployed, Problem> {
         return Err(unusable(path, &why));
     }
     Ok(version)
+}
+
+fn too_many(folder: &Path) -> Problem {
+    let what = format!("{} holds {MOST} versions of flows, which is the most", folder.display());
+    Problem::new(Code::LimitExceeded, what)
+        .next("remove the files of versions that nobody starts any more")
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Problem {

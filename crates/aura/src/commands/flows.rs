@@ -22,8 +22,9 @@ use crate::{describe, diagnostics, resolve, wire};
 /// Arguments of `aura flows`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a command: the versions that are deployed, and how many runs of each are open. 'aura run NAME'
-starts the version that was deployed last; a run goes on by the version with which it started.
+Without a command: the versions that are deployed, in the order in which they came into force, and how
+many runs of each are open. 'aura run NAME' starts the version in force, which is the one deployed last;
+deploying an older one again puts it back in force. A run goes on by the version with which it started.
 
 Examples:
   aura flows
@@ -46,11 +47,13 @@ enum Command {
 The flow must say its version, and a version never changes: another text needs another version.
 With --gate each open run of the flow is first decided again by the new version, up to where it
 stands. Runs that would have done something else are named: they are pinned to the version with
-which they started, as all open runs are, and could not be forked to the new one there.
+which they started, as all open runs are, and could not be forked to the new one there. The version
+is deployed all the same; with --strict it is not, and the exit code is 1.
 
 Examples:
   aura flows deploy refund.yaml
-  aura flows deploy refund.yaml --gate")]
+  aura flows deploy refund.yaml --gate
+  aura flows deploy refund.yaml --strict --json   # in CI")]
 struct Deploy {
     /// The flow file.
     #[arg(value_name = "FLOW")]
@@ -58,6 +61,9 @@ struct Deploy {
     /// Name the open runs that the new version would break.
     #[arg(long)]
     gate: bool,
+    /// Deploy nothing, and fail, if there are such runs.
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Does it.
@@ -95,8 +101,8 @@ fn list(context: &Context) -> Result<Exit, Problem> {
         let entry = |(place, version): (usize, &Deployed)| {
             json!({
                 "flow": version.flow, "version": version.version, "hash": version.hash,
-                "at": version.at, "actor": version.actor, "in_force": in_force(place),
-                "open_runs": open(version.hash),
+                "at": version.at, "actor": version.actor, "again": version.again,
+                "in_force": in_force(place), "open_runs": open(version.hash),
             })
         };
         let flows: Vec<_> = versions.iter().enumerate().map(entry).collect();
@@ -139,19 +145,23 @@ fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
             .kept("nothing was deployed")
             .next("write version: '1.0.0' below its name"));
     };
-    let broken = if deploy.gate { gate(context, &flow.name, opened)? } else { Vec::new() };
+    let gated = deploy.gate || deploy.strict;
+    let broken = if gated { gate(context, &flow.name, opened)? } else { Vec::new() };
     let version = Deployed {
         flow: flow.name.clone(),
         version,
         hash: flow.hash,
         at: wire::SystemClock.now(),
         actor: context.actor.clone(),
+        order: 0,
+        again: None,
         source,
         files,
     };
-    let done = deployed::deploy(&context.dir, &version)?;
-    tell(context, &version, done, (deploy.gate, &broken));
-    Ok(Exit::Done)
+    let refused = deploy.strict && !broken.is_empty();
+    let done = if refused { None } else { Some(deployed::deploy(&context.dir, &version)?) };
+    tell(context, &version, done, (gated, &broken));
+    Ok(if refused { Exit::Failed } else { Exit::Done })
 }
 
 /// Open runs that would have done something else by now.
@@ -179,7 +189,7 @@ fn gate(
 fn tell(
     context: &Context,
     version: &Deployed,
-    done: Done,
+    done: Option<Done>,
     (gated, broken): (bool, &[(RunRow, Verdict)]),
 ) {
     let out = &context.out;
@@ -194,12 +204,15 @@ fn tell(
             .collect();
         return out.document(&json!({
             "flow": version.flow, "version": version.version, "hash": version.hash,
-            "already": done == Done::Already, "gated": gated, "pinned": pinned,
+            "deployed": done.is_some(), "already": matches!(done, Some(Done::Already | Done::Again)),
+            "again": done == Some(Done::Again), "gated": gated, "pinned": pinned,
         }));
     }
     let said = match done {
-        Done::New => out.paint(Tone::Good, "deployed"),
-        Done::Already => out.paint(Tone::Faint, "deployed before:"),
+        Some(Done::New) => out.paint(Tone::Good, "deployed"),
+        Some(Done::Already) => out.paint(Tone::Faint, "in force already:"),
+        Some(Done::Again) => out.paint(Tone::Good, "in force again:"),
+        None => out.paint(Tone::Bad, "not deployed:"),
     };
     let name = plain(&format!("{} {}", version.flow, version.version));
     out.line(format_args!("{said} {name}  ({}…)", version.hash.short()));
@@ -216,7 +229,11 @@ fn tell(
     }
     if !broken.is_empty() {
         let runs = describe::count(broken.len() as u64, "open run");
-        let verb = if broken.len() == 1 { "keeps its" } else { "keep their" };
-        out.line(out.paint(Tone::Strong, format_args!("{runs} {verb} version")));
+        let said = match (done, broken.len()) {
+            (Some(_), 1) => "keeps its version",
+            (Some(_), _) => "keep their version",
+            (None, _) => "would break",
+        };
+        out.line(out.paint(Tone::Strong, format_args!("{runs} {said}")));
     }
 }

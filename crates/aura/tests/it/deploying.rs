@@ -57,6 +57,61 @@ fn a_version_is_deployed_once_and_runs_start_from_it_by_name() {
 }
 
 #[test]
+fn an_older_version_is_put_back_in_force() {
+    let place = Place::new();
+    place.file("one.yaml", &flow("1.0.0", "Hello", "done"));
+    place.file("two.yaml", &flow("2.0.0", "Good day", "done"));
+    let deploy = |file: &str| place.aura(&["flows", "deploy", file]).exits(0).out;
+    let greeting = || {
+        let run = place.aura(&["run", "greet", "--set", "name=Ada", "--json"]).exits(3).json();
+        let events = ["events", run["run_id"].as_str().expect("an id"), "--json"];
+        let told = place.aura(&events).exits(0).out;
+        if told.contains("Hello Ada") { "1.0.0" } else { "2.0.0" }
+    };
+    deploy("one.yaml");
+    deploy("two.yaml");
+    assert_eq!(greeting(), "2.0.0");
+    assert!(deploy("two.yaml").starts_with("in force already: greet 2.0.0"));
+    assert!(deploy("one.yaml").starts_with("in force again: greet 1.0.0"));
+    assert_eq!(greeting(), "1.0.0");
+    let told = place.aura(&["flows", "--json"]).exits(0).json();
+    assert_eq!(told["flows"][1]["version"], "1.0.0");
+    assert_eq!(told["flows"][1]["in_force"], true);
+    assert_eq!(told["flows"][1]["again"]["actor"], "local:ada");
+    deploy("two.yaml");
+    assert_eq!(greeting(), "2.0.0");
+    // A copy keeps which is in force.
+    deploy("one.yaml");
+    let copy = place.work().join("copy");
+    let copy = copy.to_str().expect("text");
+    place.aura(&["store", "backup", copy]).exits(0);
+    let told = place.aura(&["flows", "--json", "--data-dir", copy]).exits(0).json();
+    assert_eq!(
+        (&told["flows"][1]["version"], &told["flows"][1]["in_force"]),
+        (&json!("1.0.0"), &json!(true))
+    );
+}
+
+#[test]
+fn with_strict_nothing_is_deployed_that_breaks_a_run() {
+    let place = Place::new();
+    place.file("one.yaml", &flow("1.0.0", "Hello", "done"));
+    place.file("two.yaml", &flow("2.0.0", "Goodbye", "done"));
+    place.aura(&["flows", "deploy", "one.yaml", "--strict"]).exits(0);
+    place.aura(&["run", "greet", "--set", "name=Ada"]).exits(3);
+    let told = place.aura(&["flows", "deploy", "two.yaml", "--strict"]).exits(1);
+    assert!(told.out.starts_with("not deployed: greet 2.0.0"), "{}", told.out);
+    assert!(told.out.contains("1 open run would break"), "{}", told.out);
+    let told = place.aura(&["flows", "deploy", "two.yaml", "--strict", "--json"]).exits(1).json();
+    assert_eq!(
+        (&told["deployed"], &told["pinned"][0]["verdict"]),
+        (&json!(false), &json!("different"))
+    );
+    let told = place.aura(&["flows", "--json"]).exits(0).json();
+    assert_eq!(told["flows"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn the_gate_names_the_open_runs_that_a_new_version_would_break() {
     let place = Place::new();
     place.file("one.yaml", &flow("1.0.0", "Hello", "done"));
