@@ -20,6 +20,7 @@ use crate::budget;
 use crate::commands::approvals::counted;
 use crate::context::Context;
 use crate::door::Door;
+use crate::follow::Patience;
 use crate::live::View;
 use crate::output::{Tone, plain};
 use crate::socket::protocol::Ask;
@@ -83,6 +84,14 @@ impl Answering {
         }
         let actor = context.actor.clone();
         Self::Person(Person { lines: None, open: None, actor, later: BTreeSet::new() })
+    }
+
+    /// How long a run is followed that waits for somebody.
+    pub(crate) fn patience(&self) -> Patience {
+        match self {
+            Self::Nobody | Self::Yes => Patience::None,
+            Self::Person(_) => Patience::Expiry,
+        }
     }
 
     /// Whether a question is open on the screen.

@@ -39,8 +39,20 @@ pub(crate) enum End {
     Stopped,
 }
 
+/// How long a run is followed that waits for a person or a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all: nobody answers here.
+    None,
+    /// While something may happen by itself, be it that they are given up.
+    Expiry,
+    /// Until somebody answers elsewhere.
+    Endless,
+}
+
 /// A run as it is read from the store, with those that it waits for.
 pub(crate) struct Follower {
+    patience: Patience,
     stream: Stream,
     model: Model,
     view: View,
@@ -50,8 +62,9 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Follows a run, showing what happens from now on.
-    pub(crate) fn new(run: RunId, view: View) -> Self {
-        Self { stream: Stream::new(run), model: Model::default(), view, told: BTreeSet::new() }
+    pub(crate) fn new(run: RunId, view: View, patience: Patience) -> Self {
+        let (stream, model) = (Stream::new(run), Model::default());
+        Self { patience, stream, model, view, told: BTreeSet::new() }
     }
 
     /// The run as its history adds up.
@@ -142,7 +155,7 @@ impl Follower {
                 self.view.draw(context, &mut self.model, SystemClock.now());
             }
             let asking = answering.turn(context, &self.stream.runs(), door, &mut self.view)?;
-            if !asking && self.stream.stuck() {
+            if !asking && self.may_end() {
                 if !self.may_leave(context, door)? {
                     continue;
                 }
@@ -167,9 +180,18 @@ impl Follower {
         let mut news = Ok(false);
         let leaves = owner.close(|| {
             news = self.catch_up(context, &*door.store(), false);
-            !matches!(news, Ok(false)) && !self.stream.stuck()
+            !matches!(news, Ok(false)) && !self.may_end()
         });
         news.map(|_| leaves)
+    }
+
+    /// Whether the run waits for somebody for whom nobody waits here.
+    fn may_end(&self) -> bool {
+        match self.patience {
+            Patience::None => self.stream.waits(),
+            Patience::Expiry => self.stream.stuck(),
+            Patience::Endless => false,
+        }
     }
 
     /// Says, once, what somebody could do while only timers keep the run going.
@@ -261,7 +283,7 @@ impl Quiet {
 
 /// Reads a run once, as it stands.
 pub(crate) fn read_once(store: &Arc<dyn Store>, run: RunId) -> Result<Run, Problem> {
-    let mut follower = Follower::new(run, View::Nothing);
+    let mut follower = Follower::new(run, View::Nothing, Patience::None);
     follower.skip_history(&**store)?;
     Ok(follower.into_run())
 }

@@ -10,8 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::time::Millis;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets,
+};
 use serde::Serialize;
+
+/// Blanks after a column of a table.
+const PADDING: usize = 2;
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -155,9 +160,18 @@ impl Output {
         }
         table.set_header(headings.iter().map(|text| self.cell(Tone::Faint, text)));
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, PADDING as u16));
         }
         table
+    }
+
+    /// A table as it fits. Where it is too wide for the terminal, columns that are spared go first, in that order;
+    /// those that are firm are never cut.
+    pub(crate) fn fitted(&self, mut table: Table, firm: &[&str], spared: &[&str]) -> String {
+        if let Some(width) = table.width().filter(|_| self.terminal) {
+            fit(&mut table, usize::from(width), firm, spared);
+        }
+        table.trim_fmt()
     }
 
     /// A cell of a table in a tone; the table counts what is seen, not what colours it.
@@ -190,6 +204,28 @@ impl Output {
         }
         if let Some(next) = &problem.next {
             self.note(format_args!("  {} {next}", paint(Tone::Strong, "next:")));
+        }
+    }
+}
+
+fn fit(table: &mut Table, width: usize, firm: &[&str], spared: &[&str]) {
+    let headings = table.header().map(|row| row.cell_iter().map(Cell::content).collect());
+    let headings: Vec<String> = headings.unwrap_or_default();
+    let place = |name: &&str| headings.iter().position(|heading| heading == name);
+    let widths: Vec<_> = table.column_max_content_widths().into_iter().map(usize::from).collect();
+    let mut needed: usize = widths.iter().map(|width| width + PADDING).sum();
+    for column in spared.iter().filter_map(place) {
+        if needed <= width + PADDING {
+            break;
+        }
+        needed -= widths[column] + PADDING;
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+    }
+    for column in firm.iter().filter_map(place) {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
 }

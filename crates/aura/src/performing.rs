@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::door::Door;
 use crate::exit::Exit;
 use crate::family;
-use crate::follow::{End, Follower};
+use crate::follow::{End, Follower, Patience};
 use crate::live::View;
 use crate::owner::Owner;
 use crate::report;
@@ -43,6 +43,7 @@ pub(crate) struct Session<'a> {
     /// The way to the store.
     pub(crate) door: Door,
     answering: Answering,
+    patience: Patience,
     stop: Stop,
     seen: Vec<RunId>,
 }
@@ -51,8 +52,17 @@ impl<'a> Session<'a> {
     /// A session over an open door.
     pub(crate) fn new(context: &'a Context, door: Door, yes: bool) -> Result<Self, Problem> {
         let answering = Answering::fitting(context, yes);
+        let patience = answering.patience();
         let stop = Stop::listen(Hangup::Leaves)?;
-        Ok(Self { context, door, answering, stop, seen: Vec::new() })
+        Ok(Self { context, door, answering, patience, stop, seen: Vec::new() })
+    }
+
+    /// The same, which stays for whoever answers elsewhere.
+    pub(crate) fn staying(mut self, stay: bool) -> Self {
+        if stay {
+            self.patience = Patience::Endless;
+        }
+        self
     }
 
     /// Follows a run until it ends, needs somebody, or somebody asks to leave.
@@ -60,7 +70,7 @@ impl<'a> Session<'a> {
         if let Door::Own(owner) = &self.door {
             owner.reopen();
         }
-        let mut follower = Follower::new(run, View::fitting(self.context));
+        let mut follower = Follower::new(run, View::fitting(self.context), self.patience);
         match shown {
             Shown::FromTheStart => {}
             Shown::After(seq) => follower.skip_to(&*self.door.store(), seq)?,

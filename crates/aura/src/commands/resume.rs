@@ -23,9 +23,11 @@ const TOLD: usize = 100;
 /// Arguments of `aura resume`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A paused run is let go on, which is recorded, and its children with it. A child that was paused by itself is let go on by
-its own id. What was done is not done again. A call whose outcome was lost is treated by its effect class: it is
-made again, or waits for a person ('aura effects --in-doubt').
+A paused run is let go on, which is recorded, and its children with it. A child that was paused by
+itself is let go on by its own id. What was done is not done again. A call whose outcome was lost is
+treated by its effect class: it is made again, or waits for a person ('aura effects --in-doubt'). Off a
+terminal the command leaves with exit code 3 when only a person or a signal can make the run go on, as
+'aura run' does; with --stay it stays.
 
 Examples:
   aura resume 0198c2d1
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     /// Grant every approval that is asked for, but no larger budget; that is recorded.
     #[arg(long)]
     yes: bool,
+    /// Stay while a run waits for a person or a signal.
+    #[arg(long)]
+    stay: bool,
     /// Go on with runs of a restored backup or an import, although what they did since is not known here.
     #[arg(long)]
     restored: bool,
@@ -53,7 +58,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let one = args.run.map(|prefix| asked(&*store, &prefix)).transpose()?;
     since_the_copy(context, &*store, one.as_ref().map(|one| one.tree), args.restored)?;
     drop(store);
-    let session = Session::new(context, Door::open(context, true)?, args.yes)?;
+    let session = Session::new(context, Door::open(context, true)?, args.yes)?.staying(args.stay);
     session.through(|session| match one {
         Some(one) => one_run(context, session, &one),
         None => all_runs(context, session),

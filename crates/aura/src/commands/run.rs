@@ -29,8 +29,10 @@ use crate::{background, budget, deployed, diagnostics, flowfiles};
 #[command(after_help = "\
 On a terminal progress is drawn; piped, each fact is a line; with --json there is one document:
 {run_id, status, output, error, duration_ms, …}. A run that waits for a person or a signal ends the
-command with exit code 3 and prints what to type. Ctrl-C leaves the run where it is; 'aura resume'
-goes on with it.
+command with exit code 3 and prints what to type, also where the wait expires some day: that happens
+when somebody resumes the run. On a terminal where you can answer, the command stays until then; with
+--stay it stays in any case, so that the run goes on when another command answers. Ctrl-C leaves the
+run where it is; 'aura resume' goes on with it.
 
 Examples:
   aura run flow.yaml
@@ -38,6 +40,7 @@ Examples:
   aura run refund.yaml --input @order.json --set amount=40 --key refund-17 --json
   aura run brief.yaml --budget usd=0.50,duration=10m
   aura run brief.yaml --root ~/docs --allow-net localhost:8080
+  aura run refund.yaml --stay > refund.log
   aura run brief.yaml --watch")]
 pub(crate) struct Args {
     /// The flow file, or the name of a deployed flow.
@@ -71,6 +74,9 @@ pub(crate) struct Args {
     /// Grant every approval that this run asks for, but no larger budget; that is recorded.
     #[arg(long, conflicts_with = "detach")]
     yes: bool,
+    /// Stay while the run waits for a person or a signal.
+    #[arg(long, conflicts_with = "detach")]
+    stay: bool,
     /// When the file is saved, fork the run where the flow first does something else, until Ctrl-C.
     #[arg(long, conflicts_with_all = ["detach", "key"])]
     watch: bool,
@@ -78,13 +84,13 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let (detach, yes) = (args.detach, args.yes);
+    let (detach, yes, stay) = (args.detach, args.yes, args.stay);
     let watched = args.watch.then(|| args.flow.clone());
     let Some(order) = order(context, args)? else { return Ok(Exit::Usage) };
     if detach {
         return detached(context, &order);
     }
-    let exit = see(context, &order, yes)?;
+    let exit = see(context, &order, (yes, stay))?;
     match watched {
         Some(path) => super::watch::watch(context, &path, (order.run, order.source), yes),
         None => Ok(exit),
@@ -92,8 +98,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
 }
 
 /// Starts a run and follows it to its end.
-fn see(context: &Context, order: &Order, yes: bool) -> Result<Exit, Problem> {
-    let session = Session::new(context, Door::open(context, true)?, yes)?;
+fn see(context: &Context, order: &Order, (yes, stay): (bool, bool)) -> Result<Exit, Problem> {
+    let session = Session::new(context, Door::open(context, true)?, yes)?.staying(stay);
     session.through(|session| {
         let taken = start(context, &mut session.door, order, false)?;
         if !context.out.json && !context.quiet && taken.accepted.already {

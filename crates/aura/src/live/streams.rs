@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use aura_core::commit::StoredCommit;
 use aura_core::error::{Code, Problem};
-use aura_core::event::{Event, EventBody, Work};
+use aura_core::event::{Event, EventBody, Purpose, Work};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::path::StepPath;
@@ -28,6 +28,14 @@ pub(crate) enum News<'a> {
     Fact(Millis, &'a Event),
     /// The end of a commit.
     Commit,
+}
+
+/// Whether a timer only ends what is waited for.
+fn gives_up(purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Wait | Purpose::Approval | Purpose::Deadline | Purpose::Budget => true,
+        Purpose::Sleep | Purpose::Retry | Purpose::Attempt | Purpose::Heartbeat => false,
+    }
 }
 
 /// Takes what is read.
@@ -65,8 +73,17 @@ impl Stream {
 
     /// Whether nothing can happen without a person or a signal.
     pub(crate) fn stuck(&self) -> bool {
-        let rests =
-            |run: &Run| run.events > 0 && !run.closed() && run.idle() && run.due().is_none();
+        self.rests(|run| run.due().is_none())
+    }
+
+    /// Whether nothing can happen without a person or a signal but that they are given up.
+    pub(crate) fn waits(&self) -> bool {
+        let ends = |run: &Run| run.timers.iter().all(|(.., purpose)| gives_up(purpose));
+        self.stuck() || self.rests(ends) && self.runs().iter().any(|run| run.waits_for_somebody())
+    }
+
+    fn rests(&self, and: impl Fn(&Run) -> bool) -> bool {
+        let rests = |run: &Run| run.events > 0 && !run.closed() && run.idle() && and(run);
         self.runs().into_iter().all(rests)
     }
 

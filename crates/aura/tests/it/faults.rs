@@ -106,7 +106,7 @@ fn a_second_owner_is_refused_and_named() {
         "flow.yaml",
         "flow: sleeps\nnodes:\n  - { id: a, wait: { signal: go, timeout: 1h } }\n",
     );
-    let mut owner = place.command(&["run", "flow.yaml"]).spawn().unwrap();
+    let mut owner = place.command(&["run", "flow.yaml", "--stay"]).spawn().unwrap();
     until("an owner", || aura_pid(&place) == Some(owner.id()));
     let opened = aura_store::open(&place.data(), aura_store::Access::Owner);
     let problem = opened.expect_err("a refusal");

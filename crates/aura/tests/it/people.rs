@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Place, id, until};
 
-/// Waits with a timeout, so that the process stays although only somebody else can make it go on.
+/// Waits that are given up some day.
 const PEOPLE: &str = "
 flow: people
 nodes:
@@ -26,7 +26,7 @@ output: $steps.ask.output.reason
 fn a_second_terminal_signals_and_approves() {
     let place = Place::new();
     place.file("people.yaml", PEOPLE);
-    let mut first = place.start(&["run", "people.yaml", "--key", "k"]);
+    let mut first = place.start(&["run", "people.yaml", "--key", "k", "--stay"]);
     let run = id("people", "k");
     first.prints(&format!("next: aura signal {run} go"));
     let args = ["signal", &run, "go", "--payload", "{\"amount\": 3}", "--id", "s1", "--json"];
@@ -46,7 +46,7 @@ fn a_second_terminal_signals_and_approves() {
 fn a_second_terminal_cancels() {
     let place = Place::new();
     place.file("people.yaml", PEOPLE);
-    let mut first = place.start(&["run", "people.yaml", "--key", "k"]);
+    let mut first = place.start(&["run", "people.yaml", "--key", "k", "--stay"]);
     first.prints("step.started go");
     place.aura(&["cancel", &id("people", "k"), "--reason", "enough"]).exits(0);
     let printed = first.exits(1);
@@ -73,6 +73,43 @@ fn without_an_owner_inputs_are_kept_until_somebody_resumes() {
 }
 
 #[test]
+fn nobody_waits_for_a_person_where_nobody_can_answer() {
+    let place = Place::new();
+    place.file("people.yaml", PEOPLE);
+    let (run, quiet) = (id("people", "k"), id("people", "q"));
+    let ended = place.aura(&["run", "people.yaml", "--key", "k"]).exits(3);
+    assert!(ended.out.contains(&format!("next: aura signal {run} go")), "{}", ended.out);
+    place.aura(&["run", "people.yaml", "--key", "q", "-q"]).exits(3);
+    for run in [&run, &quiet] {
+        place.aura(&["signal", run, "go"]).exits(0);
+    }
+    let told = place.aura(&["resume", &run, "--json"]).exits(3).json();
+    assert_eq!(told["needs"][0]["kind"], "approval");
+    place.aura(&["resume", "--all"]).exits(3);
+    for run in [&run, &quiet] {
+        place.aura(&["approve", run]).exits(0);
+    }
+    place.aura(&["resume", "--all"]).exits(0);
+}
+
+#[test]
+fn what_goes_on_beside_a_wait_is_seen_to_its_end() {
+    let place = Place::new();
+    let text = "
+flow: beside
+deadline: 24h
+nodes:
+  - { id: ask, approval: { message: \"Really?\", expires: 24h } }
+  - { id: nap, after: [], sleep: 300ms }
+  - { id: said, after: [nap], set: { done: true } }
+";
+    place.file("beside.yaml", text);
+    let told = place.aura(&["run", "beside.yaml", "--json"]).exits(3).json();
+    let shown = place.aura(&["show", told["run_id"].as_str().expect("an id")]).exits(0);
+    assert!(shown.out.contains("✓ said"), "{}", shown.out);
+}
+
+#[test]
 fn a_denial_fails_the_run() {
     let place = Place::new();
     place.file("deny.yaml", "flow: deny\nnodes: [{ id: ask, approval: { message: \"Ok?\" } }]\n");
@@ -87,7 +124,7 @@ fn a_denial_fails_the_run() {
 fn yes_grants_and_says_who() {
     let place = Place::new();
     place.file("people.yaml", PEOPLE);
-    let mut first = place.start(&["run", "people.yaml", "--key", "k", "--yes"]);
+    let mut first = place.start(&["run", "people.yaml", "--key", "k", "--yes", "--stay"]);
     first.prints("step.started go");
     place.aura(&["signal", &id("people", "k"), "go"]).exits(0);
     let printed = first.exits(0);
@@ -99,9 +136,9 @@ fn who_waits_takes_the_place_of_an_owner_that_is_gone() {
     let place = Place::new();
     place.file("people.yaml", PEOPLE);
     place.file("nap.yaml", "flow: nap\nnodes: [{ id: nap, sleep: 2s }]\n");
-    let mut owner = place.start(&["run", "people.yaml", "--key", "owner"]);
+    let mut owner = place.start(&["run", "people.yaml", "--key", "owner", "--stay"]);
     owner.prints("step.started go");
-    let mut other = place.start(&["run", "people.yaml", "--key", "other"]);
+    let mut other = place.start(&["run", "people.yaml", "--key", "other", "--stay"]);
     let mut nap = place.start(&["run", "nap.yaml", "--key", "nap"]);
     other.prints("step.started go");
     nap.prints("timer.set nap");
@@ -140,7 +177,7 @@ fn a_detached_run_outlives_an_owner_in_the_foreground() {
     let place = Place::new();
     place.file("people.yaml", PEOPLE);
     place.file("nap.yaml", "flow: nap\nnodes: [{ id: nap, sleep: 2s }]\noutput: done\n");
-    let mut owner = place.start(&["run", "people.yaml", "--key", "owner"]);
+    let mut owner = place.start(&["run", "people.yaml", "--key", "owner", "--stay"]);
     owner.prints("step.started go");
     place.aura(&["run", "nap.yaml", "--key", "k", "--detach"]).exits(0);
     place.aura(&["cancel", &id("people", "owner")]).exits(0);
@@ -159,7 +196,8 @@ fn a_long_path_puts_the_socket_elsewhere() {
     place.file("people.yaml", PEOPLE);
     let long = place.data().join("x".repeat(120));
     let long = long.to_str().expect("text");
-    let mut first = place.start(&["--data-dir", long, "run", "people.yaml", "--key", "k"]);
+    let mut first =
+        place.start(&["--data-dir", long, "run", "people.yaml", "--key", "k", "--stay"]);
     first.prints("step.started go");
     place.aura(&["--data-dir", long, "cancel", &id("people", "k")]).exits(0);
     first.exits(1);

@@ -12,7 +12,7 @@ const WAIT: &str = "flow: wait\nnodes: [{ id: go, wait: { signal: go, timeout: 2
 
 fn owner(place: &Place) -> Started {
     place.file("wait.yaml", WAIT);
-    let owner = place.start(&["run", "wait.yaml", "--key", "k"]);
+    let owner = place.start(&["run", "wait.yaml", "--key", "k", "--stay"]);
     owner.prints("step.started go");
     owner
 }
@@ -68,7 +68,7 @@ fn a_leftover_socket_is_removed_by_the_next_owner() {
     let path = place.data().join("aura.sock");
     assert!(path.exists(), "a killed process leaves it");
     let run = id("wait", "k");
-    let mut second = place.start(&["resume", &run]);
+    let mut second = place.start(&["resume", &run, "--stay"]);
     until("the socket answers", || UnixStream::connect(&path).is_ok());
     place.aura(&["signal", &run, "go"]).exits(0);
     second.exits(0);
