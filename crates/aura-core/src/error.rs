@@ -62,6 +62,8 @@ codes! {
     WaitTimeout = "WAIT_TIMEOUT";
     /// It is not known whether an effect happened.
     InDoubt = "IN_DOUBT";
+    /// A person says that an effect did not happen.
+    SettledFailed = "SETTLED_FAILED";
     /// A function asked for something else than what its journal has.
     NonDeterminism = "NON_DETERMINISM";
     /// A named limit was crossed.

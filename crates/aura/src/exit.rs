@@ -80,6 +80,7 @@ pub(crate) fn of(code: Code) -> Exit {
         | Code::Deadline
         | Code::WaitTimeout
         | Code::InDoubt
+        | Code::SettledFailed
         | Code::Cancelled
         | Code::NonDeterminism
         | Code::RunParked

@@ -43,6 +43,7 @@ pages! {
     Deadline = "DEADLINE",
     WaitTimeout = "WAIT_TIMEOUT",
     InDoubt = "IN_DOUBT",
+    SettledFailed = "SETTLED_FAILED",
     NonDeterminism = "NON_DETERMINISM",
     LimitExceeded = "LIMIT_EXCEEDED",
     SecretMissing = "SECRET_MISSING",

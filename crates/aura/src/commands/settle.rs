@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aura_core::data::Data;
 use aura_core::error::{Code, Failure, Problem};
 use aura_core::event::Settlement;
-use aura_core::ports::{RunQuery, RunStatus, Store};
+use aura_core::ports::{RunQuery, Store};
 use aura_core::schema::Schema;
 use aura_core::task::TaskSpec;
 use aura_core::{Hash, RunId, StepPath};
@@ -29,7 +29,7 @@ recorded.
 
 Examples:
   aura effects settle 9f0c41d2 --succeeded --output @answer.json --reason 'seen in their log'
-  aura effects settle 9f0c41d2 --failed --message 'no such order'
+  aura effects settle 9f0c41d2 --failed --reason 'no such order'
   aura effects settle 9f0c41d2 --retry --reason 'they never got it'
   aura effects settle 9f0c41d2 --live --reason 'this fork may look again'")]
 pub(crate) struct Args {
@@ -46,7 +46,7 @@ pub(crate) struct Args {
         required_if_eq("succeeded", "true")
     )]
     output: Option<String>,
-    /// What the failure says.
+    /// What the failure says; otherwise the reason.
     #[arg(long, value_name = "TEXT", requires = "failed")]
     message: Option<String>,
     /// How it is known.
@@ -105,9 +105,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
             Settlement::Retry
         }
         _ => {
-            let said =
-                args.message.unwrap_or_else(|| format!("{} says that it failed", context.actor));
-            Settlement::Failed(Failure::certain(Code::Internal, said))
+            let said = args.message.or_else(|| args.reason.clone());
+            let said = said.unwrap_or_else(|| format!("{} says that it failed", context.actor));
+            Settlement::Failed(Failure::certain(Code::SettledFailed, said))
         }
     };
     let said = match &outcome {
@@ -179,12 +179,7 @@ fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<Option<InDoubt>, Problem
 }
 
 fn runs_in_doubt(store: &Arc<dyn Store>) -> Result<Vec<RunId>, Problem> {
-    let query = RunQuery {
-        statuses: RunStatus::ALL.into_iter().filter(|status| !status.closed()).collect(),
-        limit: usize::MAX >> 1,
-        ..RunQuery::default()
-    };
-    let rows = store.runs(&query).map_err(|e| unreadable(&e))?;
+    let rows = store.runs(&RunQuery::open()).map_err(|e| unreadable(&e))?;
     Ok(rows.iter().filter(|row| row.in_doubt > 0).map(|row| row.run).collect())
 }
 
