@@ -8,7 +8,7 @@ use aura_graph::definition::{Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::flowfiles::Wrong;
+use crate::flowfiles::{FlowFiles, Wrong};
 
 /// All problems of a file, each with its place in the text and what to do.
 fn render(name: &str, source: &str, found: &Diagnostics, color: bool) -> String {
@@ -73,13 +73,17 @@ pub(crate) fn report(context: &Context, name: &str, source: &str, found: &Diagno
     context.out.problem(&problem);
 }
 
-/// Tells what is wrong with flow files; a problem that is no mistake of a file is given back.
-pub(crate) fn tell(context: &Context, wrong: Wrong) -> Result<(), Problem> {
-    match wrong {
-        Wrong::Mistakes { name, source, found } => {
+/// Flow files that were opened; `None` if one has mistakes, which are told by then.
+pub(crate) fn opened(
+    context: &Context,
+    files: Result<FlowFiles, Wrong>,
+) -> Result<Option<FlowFiles>, Problem> {
+    match files {
+        Ok(files) => Ok(Some(files)),
+        Err(Wrong::Mistakes { name, source, found }) => {
             report(context, &name, &source, &found);
-            Ok(())
+            Ok(None)
         }
-        Wrong::Problem(problem) => Err(problem),
+        Err(Wrong::Problem(problem)) => Err(problem),
     }
 }

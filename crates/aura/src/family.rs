@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
+use aura_core::ports::{Clock, RunQuery, RunRow, Store};
 use aura_core::time::Span;
 use aura_engine::open_history;
 use aura_graph::Run;
@@ -65,13 +65,7 @@ pub(crate) fn last(store: &dyn Store, run: RunId) -> Result<RunId, Problem> {
 
 /// Runs below this one that have not ended.
 pub(crate) fn open_below(store: &dyn Store, run: RunId) -> Result<Vec<RunRow>, Problem> {
-    let open = RunStatus::ALL.into_iter().filter(|status| !status.closed());
-    let query = RunQuery {
-        root: Some(run),
-        statuses: open.collect(),
-        limit: usize::MAX >> 1,
-        ..RunQuery::default()
-    };
+    let query = RunQuery { root: Some(run), ..RunQuery::open() };
     store.runs(&query).map_err(|e| unreadable(&e))
 }
 
@@ -148,7 +142,7 @@ fn draw(
 
 /// The runs that a run started, in the order in which they started.
 fn children(store: &dyn Store, run: RunId) -> Result<Vec<RunRow>, Problem> {
-    let query = RunQuery { parent: Some(run), limit: usize::MAX >> 1, ..RunQuery::default() };
+    let query = RunQuery { parent: Some(run), ..RunQuery::all() };
     let mut rows = store.runs(&query).map_err(|e| unreadable(&e))?;
     rows.reverse();
     Ok(rows)

@@ -55,6 +55,6 @@ fn tell(context: &Context, (run, root): (RunId, RunId), taken: Taken, said: &str
     let before = if accepted.already { " (it was so before)" } else { "" };
     context.out.line(format_args!("{said}{before}; the run is {}", accepted.status.as_str()));
     if let Some(next) = next {
-        context.out.line(format_args!("  next: {next}"));
+        context.out.line_next(next);
     }
 }

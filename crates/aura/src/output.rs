@@ -10,13 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::time::Millis;
-use comfy_table::{
-    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets,
-};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Blanks after a column of a table.
-const PADDING: usize = 2;
+const PADDING: u16 = 2;
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -123,6 +121,16 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Says what to type next, on standard error.
+    pub(crate) fn next(&self, command: impl Display) {
+        self.note(format_args!("  {} {command}", painted(self.note_color, Tone::Strong, "next:")));
+    }
+
+    /// The same, where it is a part of what was asked for.
+    pub(crate) fn line_next(&self, command: impl Display) {
+        self.line(format_args!("  {} {command}", self.paint(Tone::Strong, "next:")));
+    }
+
     /// Tells how far the command is, in one line of a terminal's standard error that the next takes the place of.
     #[expect(clippy::unused_self, reason = "who may print holds the output")]
     pub(crate) fn progress(&self, text: impl Display) {
@@ -160,7 +168,7 @@ impl Output {
         }
         table.set_header(headings.iter().map(|text| self.cell(Tone::Faint, text)));
         for column in table.column_iter_mut() {
-            column.set_padding((0, PADDING as u16));
+            column.set_padding((0, PADDING));
         }
         table
     }
@@ -169,7 +177,7 @@ impl Output {
     /// those that are firm are never cut.
     pub(crate) fn fitted(&self, mut table: Table, firm: &[&str], spared: &[&str]) -> String {
         if let Some(width) = table.width().filter(|_| self.terminal) {
-            fit(&mut table, usize::from(width), firm, spared);
+            fit(&mut table, width, firm, spared);
         }
         table.trim_fmt()
     }
@@ -203,28 +211,30 @@ impl Output {
             self.note(format_args!("  {} {kept}", paint(Tone::Faint, "kept:")));
         }
         if let Some(next) = &problem.next {
-            self.note(format_args!("  {} {next}", paint(Tone::Strong, "next:")));
+            self.next(next);
         }
     }
 }
 
-fn fit(table: &mut Table, width: usize, firm: &[&str], spared: &[&str]) {
+fn fit(table: &mut Table, width: u16, firm: &[&str], spared: &[&str]) {
     let headings = table.header().map(|row| row.cell_iter().map(Cell::content).collect());
     let headings: Vec<String> = headings.unwrap_or_default();
     let place = |name: &&str| headings.iter().position(|heading| heading == name);
-    let widths: Vec<_> = table.column_max_content_widths().into_iter().map(usize::from).collect();
-    let mut needed: usize = widths.iter().map(|width| width + PADDING).sum();
+    let widths = table.column_max_content_widths();
+    let wide = |width: u16| u32::from(width) + u32::from(PADDING);
+    let mut needed: u32 = widths.iter().copied().map(wide).sum();
     for column in spared.iter().filter_map(place) {
-        if needed <= width + PADDING {
+        // The blanks after the last column may be cut.
+        if needed <= wide(width) {
             break;
         }
-        needed -= widths[column] + PADDING;
+        needed -= wide(widths[column]);
         if let Some(column) = table.column_mut(column) {
             column.set_constraint(ColumnConstraint::Hidden);
         }
     }
     for column in firm.iter().filter_map(place) {
-        if let Some(column) = table.column_mut(column) {
+        if let Some(column) = table.column_mut(column).filter(|column| !column.is_hidden()) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
@@ -269,4 +279,36 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
     out.push('…');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_table_goes_without_columns_before_it_cuts_what_is_typed() {
+        let drawn = |width: u16| {
+            let mut out = Output::new(false, ColorChoice::Never);
+            out.terminal = true;
+            let mut table = out.table(&["RUN", "FLOW", "STATUS", "STARTED", "LABELS"]);
+            let text = "a flow with words in its name";
+            let run = "0198c2d1-5b2f-7c44";
+            table.add_row([run, text, "completed", "2026-11-21 14:03:22", "team=pay"]);
+            table.set_width(width);
+            out.fitted(table, &["RUN", "STATUS"], &["LABELS", "STARTED"])
+        };
+        let gone = |text: &str| {
+            let headings = ["RUN", "FLOW", "STATUS", "STARTED", "LABELS"];
+            headings.into_iter().filter(|name| !text.contains(name)).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&drawn(120)), [""; 0]);
+        assert_eq!(gone(&drawn(90)), ["LABELS"]);
+        assert_eq!(gone(&drawn(70)), ["STARTED", "LABELS"]);
+        for width in [40, 50, 60, 70, 80, 120] {
+            let drawn = drawn(width);
+            assert!(drawn.contains("0198c2d1-5b2f-7c44"), "{drawn}");
+            assert!(drawn.contains("completed"), "{drawn}");
+            assert!(drawn.lines().all(|line| line.len() <= usize::from(width)), "{drawn}");
+        }
+    }
 }

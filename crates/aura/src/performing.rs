@@ -5,7 +5,7 @@ use std::time::Duration;
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::{Mark, RunQuery, RunStatus};
+use aura_core::ports::{Mark, RunQuery};
 use aura_graph::Run;
 
 use crate::answering::Answering;
@@ -37,6 +37,17 @@ pub(crate) enum Shown {
     FromNow,
 }
 
+/// How a command sees a run through.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Manner {
+    /// Grant every approval that is asked for, but no larger budget; that is recorded.
+    #[arg(long)]
+    yes: bool,
+    /// Stay while a run waits for a person or a signal.
+    #[arg(long)]
+    stay: bool,
+}
+
 /// A process that sees runs through.
 pub(crate) struct Session<'a> {
     context: &'a Context,
@@ -50,19 +61,11 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A session over an open door.
-    pub(crate) fn new(context: &'a Context, door: Door, yes: bool) -> Result<Self, Problem> {
-        let answering = Answering::fitting(context, yes);
-        let patience = answering.patience();
+    pub(crate) fn new(context: &'a Context, door: Door, manner: Manner) -> Result<Self, Problem> {
+        let answering = Answering::fitting(context, manner.yes);
+        let patience = if manner.stay { Patience::Endless } else { answering.patience() };
         let stop = Stop::listen(Hangup::Leaves)?;
         Ok(Self { context, door, answering, patience, stop, seen: Vec::new() })
-    }
-
-    /// The same, which stays for whoever answers elsewhere.
-    pub(crate) fn staying(mut self, stay: bool) -> Self {
-        if stay {
-            self.patience = Patience::Endless;
-        }
-        self
     }
 
     /// Follows a run until it ends, needs somebody, or somebody asks to leave.
@@ -143,14 +146,14 @@ impl<'a> Session<'a> {
             Door::Ask(_) => {
                 if let Some(run) = stopped {
                     context.out.note("the process that owns the store goes on with the run");
-                    context.out.note(format_args!("  next: aura show {run}"));
+                    context.out.next(format_args!("aura show {run}"));
                 }
                 return Ok(());
             }
         }
         if let Some(run) = stopped {
             context.out.note(format_args!("stopped; nothing that was recorded is lost"));
-            context.out.note(format_args!("  next: aura resume {run}"));
+            context.out.next(format_args!("aura resume {run}"));
         }
         Ok(())
     }
@@ -180,12 +183,7 @@ fn leave(context: &Context, owner: Owner, seen: &[RunId], stopped: bool) -> Resu
 
 /// Runs that have not ended, the oldest first; those that a parent waits for go on with it.
 pub(crate) fn unfinished(door: &Door) -> Result<Vec<RunId>, Problem> {
-    let query = RunQuery {
-        statuses: RunStatus::ALL.into_iter().filter(|status| !status.closed()).collect(),
-        top: true,
-        limit: usize::MAX >> 1,
-        ..RunQuery::default()
-    };
+    let query = RunQuery { top: true, ..RunQuery::open() };
     let rows = door.store().runs(&query).map_err(|e| unreadable(&e))?;
     let open = rows.iter().rev().filter(|row| row.mark != Mark::Closed);
     Ok(open.map(|row| row.run).collect())

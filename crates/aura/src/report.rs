@@ -102,11 +102,7 @@ pub(crate) fn print(
             out.line(format_args!("{head} {id}{at} after {took}"));
             out.line(format_args!("  {}: {}", error.code, plain(&error.message)));
             undone(context, run);
-            out.line(format_args!(
-                "  {} aura explain {}",
-                out.paint(Tone::Strong, "next:"),
-                error.code
-            ));
+            out.line_next(format_args!("aura explain {}", error.code));
         }
         Phase::Cancelled => {
             let head = out.paint(describe::tone(run.status()), run.status().as_str());
@@ -127,8 +123,7 @@ fn undone(context: &Context, run: &Run) {
         out.line(format_args!("  {} {left}", out.paint(Tone::Bad, "not undone:")));
     }
     if end.failed > 0 {
-        let next = out.paint(Tone::Strong, "next:");
-        out.line(format_args!("  {next} aura show {}, and undo these by hand", run.id));
+        out.line_next(format_args!("aura show {}, and undo these by hand", run.id));
     }
 }
 
@@ -143,7 +138,7 @@ fn waiting(context: &Context, run: &Run, needs: &[Need]) {
     out.line(format_args!("{head} {}", run.id));
     for need in needs {
         out.line(format_args!("  {}", need.what));
-        out.line(format_args!("  {} {}", out.paint(Tone::Strong, "next:"), need.command));
+        out.line_next(&need.command);
         for other in &need.others {
             out.line(format_args!("  {} {other}", out.paint(Tone::Faint, "or:  ")));
         }

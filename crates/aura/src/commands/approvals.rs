@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aura_core::budget::Raise;
 use aura_core::error::{Code, Problem};
-use aura_core::ports::{Clock, RunQuery, RunStatus, Store};
+use aura_core::ports::{Clock, RunQuery, Store};
 use aura_core::time::Millis;
 use aura_core::{Data, Hash, StepPath};
 use aura_graph::Run;
@@ -129,11 +129,9 @@ fn open(store: &Arc<dyn Store>, args: &Args) -> Result<Vec<Open>, Problem> {
     let rows = if let Some(prefix) = &args.run {
         vec![resolve::run(&**store, prefix)?]
     } else {
-        let mut query =
-            RunQuery { limit: usize::MAX >> 1, ..runs::query(&args.filters, &**store)? };
+        let mut query = runs::query(&args.filters, &**store)?.unlimited();
         if query.statuses.is_empty() {
-            let open = RunStatus::ALL.into_iter().filter(|status| !status.closed());
-            query.statuses = open.collect();
+            query.statuses = RunQuery::open().statuses;
         }
         store.runs(&query).map_err(|e| resolve::unreadable(&e))?
     };

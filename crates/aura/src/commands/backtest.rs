@@ -50,12 +50,8 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let flow = match flowfiles::open(&args.flow) {
-        Ok(flow) => flow,
-        Err(wrong) => {
-            diagnostics::tell(context, wrong)?;
-            return Ok(Exit::Usage);
-        }
+    let Some(flow) = diagnostics::opened(context, flowfiles::open(&args.flow))? else {
+        return Ok(Exit::Usage);
     };
     let opened = context.reader()?;
     let rows = chosen(&*opened.store, &args, &flow.flows.main.name)?;

@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         }
         KeyState::Held => {
             out.line(format_args!("held: the same call is under way or in doubt at {at}"));
-            out.line(format_args!("  next: aura why {run}"));
+            out.line_next(format_args!("aura why {run}"));
         }
         KeyState::Free => {
             let what = "the store keeps a row for a key that nobody holds";

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use aura_core::effect::EffectClass;
 use aura_core::error::{Code, Problem};
-use aura_core::ports::{Clock, RunQuery, RunRow, Store};
+use aura_core::id::RunId;
+use aura_core::ports::{Clock, Mark, RunRow, Store};
 use aura_core::time::{Millis, parse_duration};
-use aura_engine::read_all;
+use aura_engine::{open_history, read_all};
+use aura_graph::state::Task;
 use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +21,9 @@ use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Tone, local_time, plain, short};
 use crate::resolve;
 use crate::wire::SystemClock;
+
+/// Runs that are told about one by one.
+const LOST: usize = 20;
 
 /// Arguments of `aura effects`.
 #[derive(Debug, clap::Args)]
@@ -115,7 +121,7 @@ impl List {
         if let Some(prefix) = self.run.as_ref().or(self.of_run.as_ref()) {
             return Ok(vec![resolve::run(store, prefix)?]);
         }
-        let mut query = RunQuery { limit: usize::MAX >> 1, ..runs::query(&self.filters, store)? };
+        let mut query = runs::query(&self.filters, store)?.unlimited();
         if let Some(flow) = &self.flow {
             query.flow = Some(flow.clone());
         }
@@ -194,8 +200,36 @@ fn list(context: &Context, args: &List) -> Result<Exit, Problem> {
         omitted += kept.omitted;
         found.extend(entries);
     }
-    print(context, args, &found, omitted);
+    let lost = if args.in_doubt { lost(context, store, &rows)? } else { Vec::new() };
+    print(context, args, (&found, omitted), &lost);
     Ok(Exit::Done)
+}
+
+/// Calls of a run that were under way when the process that made them ended.
+#[derive(Debug, Serialize)]
+struct Lost {
+    run_id: RunId,
+    calls: usize,
+    next: String,
+}
+
+/// What nobody has asked about yet: it is in doubt, or made again, when the run is resumed.
+fn lost(context: &Context, store: &dyn Store, rows: &[RunRow]) -> Result<Vec<Lost>, Problem> {
+    let mut lost = Vec::new();
+    if aura_store::owner(&context.dir).is_some() {
+        return Ok(lost);
+    }
+    for row in rows.iter().filter(|row| row.mark == Mark::Active) {
+        let Some(history) = open_history(store, row.run)? else { continue };
+        let tasks = history.run.tasks.values();
+        let marks = |task: &&Task| task.in_flight() && task.spec.class != EffectClass::Pure;
+        let calls = tasks.map(AsRef::as_ref).filter(marks).count();
+        if calls > 0 {
+            let next = format!("aura resume {}", row.root.unwrap_or(row.run));
+            lost.push(Lost { run_id: row.run, calls, next });
+        }
+    }
+    Ok(lost)
 }
 
 /// Every effect of a run.
@@ -277,19 +311,40 @@ fn stats(
     Ok(Exit::Done)
 }
 
-fn print(context: &Context, args: &List, found: &[Entry], omitted: u64) {
+fn print(context: &Context, args: &List, (found, omitted): (&[Entry], u64), lost: &[Lost]) {
     let out = &context.out;
     if out.json {
         let effects: Vec<_> = found.iter().map(document).collect();
-        out.document(&json!({ "effects": effects, "omitted": omitted > 0 }));
-        return;
+        let mut document = json!({ "effects": effects, "omitted": omitted > 0 });
+        if args.in_doubt {
+            document["lost"] = json!(lost);
+        }
+        return out.document(&document);
     }
     if found.is_empty() {
-        let what = if args.in_doubt { "no effect is in doubt" } else { "no effects" };
-        return out.note(what);
+        let what = match (args.in_doubt, lost.is_empty()) {
+            (false, _) => "no effects",
+            (true, true) => "no effect is in doubt",
+            (true, false) => "no effect is in doubt yet",
+        };
+        out.note(what);
+    } else {
+        table(context, args, found, omitted);
     }
+    for Lost { run_id, calls, next } in lost.iter().take(LOST) {
+        let were = if *calls == 1 { "call was" } else { "calls were" };
+        out.note(format_args!("{calls} {were} under way when the process of run {run_id} ended"));
+        out.next(format_args!("{next} asks about what may have happened"));
+    }
+    if let Some(more) = lost.len().checked_sub(LOST).filter(|more| *more > 0) {
+        out.note(format_args!("… and {more} more runs like that; --json lists all"));
+    }
+}
+
+fn table(context: &Context, args: &List, found: &[Entry], omitted: u64) {
+    let out = &context.out;
     let mut table =
-        out.table(&["KEY", "RUN", "STEP", "TOOL", "CLASS", "TRIES", "STATUS", "UPDATED"]);
+        out.table(&["KEY", "RUN", "STEP", "TOOL", "CLASS", "TRIES", "STATUS", "UPDATED", "NOTE"]);
     for entry in found {
         table.add_row([
             Cell::new(entry.key.short()),
@@ -298,11 +353,13 @@ fn print(context: &Context, args: &List, found: &[Entry], omitted: u64) {
             Cell::new(&entry.tool),
             Cell::new(entry.class),
             Cell::new(entry.attempts),
-            out.cell(entry.status.tone(), status(entry)),
+            out.cell(entry.status.tone(), entry.status.as_str()),
             Cell::new(local_time(entry.updated)),
+            Cell::new(note(entry)),
         ]);
     }
-    out.line(table.trim_fmt());
+    let spared = ["NOTE", "UPDATED", "CLASS", "TRIES", "TOOL"];
+    out.line(out.fitted(table, &["KEY", "RUN", "TOOL", "STATUS"], &spared));
     for entry in found.iter().filter(|entry| entry.status == Status::InDoubt) {
         doubt(context, entry);
     }
@@ -311,19 +368,19 @@ fn print(context: &Context, args: &List, found: &[Entry], omitted: u64) {
     }
 }
 
-fn status(entry: &Entry) -> String {
-    let mut text = entry.status.as_str().to_owned();
+/// How its status came about, where that is not plain.
+fn note(entry: &Entry) -> String {
+    let mut notes = Vec::new();
     if let Some(settled) = &entry.settled {
-        let actor = plain(&settled.actor);
-        text = format!("{text}, settled as {} by {actor}", settled.outcome);
+        notes.push(format!("settled as {} by {}", settled.outcome, plain(&settled.actor)));
     }
     if entry.reconciled {
-        text.push_str(", reconciled");
+        notes.push("reconciled".to_owned());
     }
     if let Some(from) = entry.from {
-        text = format!("{text} from run {}", short(from.run));
+        notes.push(format!("from run {}", short(from.run)));
     }
-    text
+    notes.join(", ")
 }
 
 fn commands(entry: &Entry) -> Vec<String> {

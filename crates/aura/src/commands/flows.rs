@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
-use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
+use aura_core::ports::{Clock, RunQuery, RunRow, Store};
 use aura_graph::backtest::Verdict;
 use clap::Subcommand;
 use comfy_table::Cell;
@@ -76,12 +76,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
 
 /// Runs that have not ended, of one flow or of all.
 fn open_runs(context: &Context, flow: Option<&str>) -> Result<Vec<RunRow>, Problem> {
-    let query = RunQuery {
-        statuses: RunStatus::ALL.into_iter().filter(|status| !status.closed()).collect(),
-        flow: flow.map(str::to_owned),
-        limit: usize::MAX >> 1,
-        ..RunQuery::default()
-    };
+    let query = RunQuery { flow: flow.map(str::to_owned), ..RunQuery::open() };
     match context.reader() {
         Ok(opened) => opened.store.runs(&query).map_err(|e| resolve::unreadable(&e)),
         // Nothing has run here yet.
@@ -111,7 +106,7 @@ fn list(context: &Context) -> Result<Exit, Problem> {
     }
     if versions.is_empty() {
         out.note(format_args!("no flow is deployed in {}", context.dir.display()));
-        out.note("  next: aura flows deploy FLOW");
+        out.next("aura flows deploy FLOW");
         return Ok(Exit::Done);
     }
     let mut table = out.table(&["FLOW", "VERSION", "DEPLOYED", "BY", "OPEN RUNS", ""]);
@@ -130,12 +125,8 @@ fn list(context: &Context) -> Result<Exit, Problem> {
 }
 
 fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
-    let opened = match flowfiles::open(&deploy.flow) {
-        Ok(opened) => opened,
-        Err(wrong) => {
-            diagnostics::tell(context, wrong)?;
-            return Ok(Exit::Usage);
-        }
+    let Some(opened) = diagnostics::opened(context, flowfiles::open(&deploy.flow))? else {
+        return Ok(Exit::Usage);
     };
     let flow = Arc::clone(&opened.flows.main);
     let (source, files) = (opened.source.clone(), opened.files.clone());

@@ -24,7 +24,7 @@ use crate::flowfiles::FlowFiles;
 use crate::follow::End;
 use crate::input::{self, Given};
 use crate::order::{ForkOrder, random};
-use crate::performing::{Session, Shown};
+use crate::performing::{Manner, Session, Shown};
 use crate::socket::protocol::Taken;
 use crate::{background, diagnostics, flowfiles, resolve};
 
@@ -70,11 +70,10 @@ pub(crate) struct Args {
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
     /// Hand the fork to a process in the background, and print its id.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["yes", "stay"])]
     detach: bool,
-    /// Grant every approval that the fork asks for, but no larger budget; that is recorded.
-    #[arg(long, conflicts_with = "detach")]
-    yes: bool,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 /// Where the outcomes of effects come from.
@@ -112,12 +111,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         }
         return Ok(Exit::Done);
     }
-    see(context, &order, args.yes)
+    see(context, &order, args.manner)
 }
 
 /// Starts a fork and follows it to its end.
-pub(crate) fn see(context: &Context, order: &ForkOrder, yes: bool) -> Result<Exit, Problem> {
-    let session = Session::new(context, Door::open(context, true)?, yes)?;
+pub(crate) fn see(context: &Context, order: &ForkOrder, manner: Manner) -> Result<Exit, Problem> {
+    let session = Session::new(context, Door::open(context, true)?, manner)?;
     session.through(|session| {
         start(context, &mut session.door, order, false)?;
         let (end, seen) = session.see(order.run, Shown::After(order.forked.seq))?;
@@ -149,13 +148,12 @@ fn order(context: &Context, args: &Args) -> Result<Option<ForkOrder>, Problem> {
     let step = StepPath::from(args.at.as_str());
     let at = if args.after { At::Outcome(step) } else { At::Start(step) };
     let cut = cut(store, parent, &at)?;
-    let (source, files) = match args.flow.as_deref().map(flowfiles::open) {
+    let (source, files) = match &args.flow {
         None => (None, BTreeMap::new()),
-        Some(Ok(FlowFiles { source, files, .. })) => (Some(source), files),
-        Some(Err(wrong)) => {
-            diagnostics::tell(context, wrong)?;
-            return Ok(None);
-        }
+        Some(path) => match diagnostics::opened(context, flowfiles::open(path))? {
+            None => return Ok(None),
+            Some(FlowFiles { source, files, .. }) => (Some(source), files),
+        },
     };
     let mut changes = Changes::of(&cut, StoreBlobs::new(&opened)?);
     for change in &args.changes {

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::Tone;
 
 /// Where the schema for editors lies beside the flow, so that it works without a network.
 const SCHEMA: &str = ".aura/flow.schema.json";
@@ -53,8 +52,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         return Ok(Exit::Done);
     }
     context.out.line(format_args!("wrote {}", file.display()));
-    let next = context.out.paint(Tone::Strong, "next:");
-    context.out.line(format_args!("  {next} {command} --set name=Ada"));
+    context.out.line_next(format_args!("{command} --set name=Ada"));
     Ok(Exit::Done)
 }
 

@@ -44,13 +44,10 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let flows = match flowfiles::open(&args.flow) {
-        Ok(opened) => opened.flows,
-        Err(wrong) => {
-            diagnostics::tell(context, wrong)?;
-            return Ok(Exit::Usage);
-        }
+    let Some(opened) = diagnostics::opened(context, flowfiles::open(&args.flow))? else {
+        return Ok(Exit::Usage);
     };
+    let flows = opened.flows;
     let flow = &flows.main;
     let input = match &args.input {
         Some(given) => Some(fitting(flow, input::json("--input", given)?.value)?),

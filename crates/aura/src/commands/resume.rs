@@ -13,7 +13,7 @@ use crate::door::Door;
 use crate::exit::Exit;
 use crate::follow::End;
 use crate::output::{Tone, local_time};
-use crate::performing::{Session, Shown, unfinished};
+use crate::performing::{Manner, Session, Shown, unfinished};
 use crate::socket::protocol::Ask;
 use crate::{family, report, resolve};
 
@@ -40,12 +40,8 @@ pub(crate) struct Args {
     /// Every run that has not ended.
     #[arg(long, conflicts_with = "run")]
     all: bool,
-    /// Grant every approval that is asked for, but no larger budget; that is recorded.
-    #[arg(long)]
-    yes: bool,
-    /// Stay while a run waits for a person or a signal.
-    #[arg(long)]
-    stay: bool,
+    #[command(flatten)]
+    manner: Manner,
     /// Go on with runs of a restored backup or an import, although what they did since is not known here.
     #[arg(long)]
     restored: bool,
@@ -58,7 +54,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let one = args.run.map(|prefix| asked(&*store, &prefix)).transpose()?;
     since_the_copy(context, &*store, one.as_ref().map(|one| one.tree), args.restored)?;
     drop(store);
-    let session = Session::new(context, Door::open(context, true)?, args.yes)?.staying(args.stay);
+    let session = Session::new(context, Door::open(context, true)?, args.manner)?;
     session.through(|session| match one {
         Some(one) => one_run(context, session, &one),
         None => all_runs(context, session),

@@ -20,7 +20,7 @@ use crate::flowfiles::FlowFiles;
 use crate::follow::End;
 use crate::input::{self, Given};
 use crate::order::Order;
-use crate::performing::{Session, Shown};
+use crate::performing::{Manner, Session, Shown};
 use crate::socket::protocol::Taken;
 use crate::{background, budget, deployed, diagnostics, flowfiles};
 
@@ -69,37 +69,33 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=AMOUNT,…")]
     budget: Vec<String>,
     /// Hand the run to a process in the background, and print its id.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["yes", "stay"])]
     detach: bool,
-    /// Grant every approval that this run asks for, but no larger budget; that is recorded.
-    #[arg(long, conflicts_with = "detach")]
-    yes: bool,
-    /// Stay while the run waits for a person or a signal.
-    #[arg(long, conflicts_with = "detach")]
-    stay: bool,
+    #[command(flatten)]
+    manner: Manner,
     /// When the file is saved, fork the run where the flow first does something else, until Ctrl-C.
-    #[arg(long, conflicts_with_all = ["detach", "key"])]
+    #[arg(long, conflicts_with_all = ["detach", "key", "stay"])]
     watch: bool,
 }
 
 /// Does it.
 pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
-    let (detach, yes, stay) = (args.detach, args.yes, args.stay);
+    let (detach, manner) = (args.detach, args.manner);
     let watched = args.watch.then(|| args.flow.clone());
     let Some(order) = order(context, args)? else { return Ok(Exit::Usage) };
     if detach {
         return detached(context, &order);
     }
-    let exit = see(context, &order, (yes, stay))?;
+    let exit = see(context, &order, manner)?;
     match watched {
-        Some(path) => super::watch::watch(context, &path, (order.run, order.source), yes),
+        Some(path) => super::watch::watch(context, &path, (order.run, order.source), manner),
         None => Ok(exit),
     }
 }
 
 /// Starts a run and follows it to its end.
-fn see(context: &Context, order: &Order, (yes, stay): (bool, bool)) -> Result<Exit, Problem> {
-    let session = Session::new(context, Door::open(context, true)?, yes)?.staying(stay);
+fn see(context: &Context, order: &Order, manner: Manner) -> Result<Exit, Problem> {
+    let session = Session::new(context, Door::open(context, true)?, manner)?;
     session.through(|session| {
         let taken = start(context, &mut session.door, order, false)?;
         if !context.out.json && !context.quiet && taken.accepted.already {
@@ -155,13 +151,8 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
         Some(version) if !args.watch => flowfiles::of(&args.flow, version.source, version.files),
         _ => flowfiles::open(&args.flow),
     };
-    let FlowFiles { source, files, flows } = match opened {
-        Ok(opened) => opened,
-        Err(wrong) => {
-            diagnostics::tell(context, wrong)?;
-            return Ok(None);
-        }
-    };
+    let Some(opened) = diagnostics::opened(context, opened)? else { return Ok(None) };
+    let FlowFiles { source, files, flows } = opened;
     let flow = &flows.main;
     let given = gather(flow, args.input.as_deref(), &args.fields)?;
     let run = match &args.key {

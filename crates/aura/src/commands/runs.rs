@@ -113,7 +113,8 @@ fn print(context: &Context, rows: &[RunRow]) {
             out.cell(Tone::Faint, plain(&labels.join(" "))),
         ]);
     }
-    out.line(table.trim_fmt());
+    let spared = ["LABELS", "EVENTS", "STARTED", "TOOK", "ERROR"];
+    out.line(out.fitted(table, &["RUN", "STATUS"], &spared));
 }
 
 /// How many characters tell these runs apart, at least as many as elsewhere.

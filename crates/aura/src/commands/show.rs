@@ -308,7 +308,11 @@ fn effects(context: &Context, told: &Told) {
             out.cell(entry.status.tone(), entry.status.as_str()),
         ]);
     }
-    for line in table.trim_fmt().lines() {
+    if let Some(width) = table.width() {
+        table.set_width(width.saturating_sub(2));
+    }
+    let spared = ["CLASS", "TRIES", "TOOL"];
+    for line in out.fitted(table, &["KEY", "TOOL", "STATUS"], &spared).lines() {
         out.line(format_args!("  {line}"));
     }
     if others.len() > ROWS {

@@ -112,8 +112,7 @@ fn keep(context: &Context, record: &Record) -> Result<Exit, Problem> {
     } else {
         let said = context.out.paint(Tone::Good, "recorded");
         context.out.line(format_args!("{said} run {} as {}", row.run, file.display()));
-        let next = context.out.paint(Tone::Strong, "next:");
-        context.out.line(format_args!("  {next} aura test {}", record.flow.display()));
+        context.out.line_next(format_args!("aura test {}", record.flow.display()));
     }
     Ok(Exit::Done)
 }

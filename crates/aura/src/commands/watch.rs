@@ -17,9 +17,10 @@ use crate::backtesting::Tester;
 use crate::context::Context;
 use crate::diagnostics;
 use crate::exit::Exit;
-use crate::flowfiles::{self, FlowFiles, Wrong, read_flow};
+use crate::flowfiles::{self, FlowFiles, read_flow};
 use crate::order::ForkOrder;
 use crate::output::{Tone, short};
+use crate::performing::Manner;
 use crate::signals::{Hangup, Stop};
 
 /// How often the file is looked at.
@@ -30,7 +31,7 @@ pub(super) fn watch(
     context: &Context,
     path: &Path,
     (mut run, mut source): (RunId, String),
-    yes: bool,
+    manner: Manner,
 ) -> Result<Exit, Problem> {
     let stop = Stop::listen(Hangup::Leaves)?;
     loop {
@@ -40,20 +41,17 @@ pub(super) fn watch(
         }
         let Some(new) = changed(path, &source, &stop) else { return Ok(Exit::Done) };
         source.clone_from(&new);
-        let files = match flowfiles::open(path) {
-            Ok(files) => files,
+        let files = match diagnostics::opened(context, flowfiles::open(path)) {
+            Ok(Some(files)) => files,
             // A file that can't be used is for the person to see, and to mend.
-            Err(Wrong::Problem(problem)) => {
+            Ok(None) => continue,
+            Err(problem) => {
                 context.out.problem(&problem);
-                continue;
-            }
-            Err(wrong) => {
-                diagnostics::tell(context, wrong)?;
                 continue;
             }
         };
         let Some(order) = order(context, run, files)? else { continue };
-        match fork::see(context, &order, yes) {
+        match fork::see(context, &order, manner) {
             Ok(_) => {
                 told(context, run, order.run)?;
                 run = order.run;

@@ -27,8 +27,17 @@ pub(crate) fn in_doubt(place: &Place, server: &Server, key: &str) -> String {
     let args = ["run", "post.yaml", "--key", key, "--set", &url, "--allow-net", &allow];
     let mut first = place.start(&args);
     until("the request", || server.requests().len() == before + 1);
+    let effects = ["effects", "--in-doubt", "--json"];
+    let told = place.aura(&effects).exits(0).json();
+    assert_eq!(told["lost"], json!([]), "somebody makes the call");
     first.kill();
     server.hold(false);
+    let told = place.aura(&effects).exits(0).json();
+    let next = format!("aura resume {}", id("post", key));
+    assert_eq!(told["lost"][0]["calls"], 1);
+    assert_eq!(told["lost"][0]["next"], next);
+    let told = place.aura(&effects[..2]).exits(0).err;
+    assert!(told.contains("1 call was under way") && told.contains(&next), "{told}");
     let told = place.aura(&["resume", &id("post", key), "--json"]).exits(3).json();
     assert_eq!(told["status"], "in_doubt");
     assert_eq!(told["needs"][0]["kind"], "effect");
@@ -59,10 +68,14 @@ fn an_effect_in_doubt_waits_for_a_person() {
 fn an_effect_that_did_not_happen_fails_or_is_tried_again() {
     let (place, server) = (Place::new(), Server::new());
     let key = in_doubt(&place, &server, "failed");
-    let args = ["effects", "settle", &key[..8], "--failed", "--message", "no such order"];
+    let args = ["effects", "settle", &key[..8], "--failed", "--reason", "no such order"];
     place.aura(&args).exits(0);
     let told = place.aura(&["resume", &id("post", "failed"), "--json"]).exits(1).json();
-    assert_eq!(told["error"]["message"], "no such order");
+    let error = &told["error"];
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("SETTLED_FAILED"), &json!("no such order"))
+    );
 
     let key = in_doubt(&place, &server, "retry");
     let ended = place.aura(&["effects", "settle", &key, "--retry"]).exits(0);

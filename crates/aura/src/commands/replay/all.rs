@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aura_core::error::Problem;
-use aura_core::ports::{RunQuery, Store};
+use aura_core::ports::Store;
 use aura_engine::Verifier;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ struct Counts {
 pub(super) fn run(context: &Context, filters: &[String]) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let query = RunQuery { limit: usize::MAX >> 1, ..runs::query(filters, store)? };
+    let query = runs::query(filters, store)?.unlimited();
     let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     let blobs = Arc::new(StoreBlobs::new(&opened)?);
     let mut verifier = Verifier::new(store, Arc::clone(&blobs) as _);
