@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::flowfiles::{self, Wrong, read_flow};
 use crate::input::check_name;
-use crate::output::{Tone, short};
+use crate::output::{Tone, plain, short};
 use crate::{describe, resolve};
 
 /// How deep folders are looked through.
@@ -30,8 +30,9 @@ const TESTS: usize = 10_000;
     after_help = "\
 'aura test record' keeps a run that ended beside its flow, in FLOW.tests/NAME.aura. 'aura test' decides
 each again by the flow as it is now, with the recorded input, outcomes, signals and answers: a test
-passes if the run does what it did. Nothing is called. The exit code is 1 if a test fails. When a
-change is wanted, record a new run under the same name.
+passes if the run does what it did. Nothing is called. A file that can't be used fails, and so does one
+whose flow is gone. The exit code is 1 if a test fails. When a change is wanted, record a new run under
+the same name.
 
 Examples:
   aura test record 0198c2d1 --flow refund.yaml --name small-amount
@@ -123,6 +124,16 @@ struct Found {
     file: PathBuf,
 }
 
+/// What was found, and what was not looked at.
+#[derive(Default)]
+struct Search {
+    found: Vec<Found>,
+    /// Folders that lie too deep.
+    deep: Vec<PathBuf>,
+    /// Tests beyond those that are found.
+    more: u64,
+}
+
 impl Found {
     fn name(&self) -> String {
         let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
@@ -131,15 +142,18 @@ impl Found {
 }
 
 fn test(context: &Context, path: &Path) -> Result<Exit, Problem> {
-    let found = find(path)?;
+    let search = find(path)?;
+    let (found, cut) = (&search.found, search.cut());
     if found.is_empty() {
-        let what = format!("no tests at {}", path.display());
+        let cut = cut.first().map(|cut| format!(" ({cut})")).unwrap_or_default();
+        let what = format!("no tests at {}{cut}", path.display());
         return Err(Problem::new(Code::NotFound, what).next("aura test record RUN --flow FLOW"));
     }
     let (mut failed, mut told) = (0_u64, Vec::<Value>::new());
     let out = &context.out;
-    for found in &found {
-        let (passed, document, lines) = one(context, found)?;
+    for found in found {
+        let told_of = one(context, found).unwrap_or_else(|problem| unusable(found, &problem));
+        let (passed, document, lines) = told_of;
         failed += u64::from(!passed);
         if out.json {
             told.push(document);
@@ -155,8 +169,15 @@ fn test(context: &Context, path: &Path) -> Result<Exit, Problem> {
     }
     let passed = found.len() as u64 - failed;
     if out.json {
-        out.document(&json!({ "tests": told, "passed": passed, "failed": failed }));
+        let mut document = json!({ "tests": told, "passed": passed, "failed": failed });
+        if !cut.is_empty() {
+            document["cut"] = json!(cut);
+        }
+        out.document(&document);
     } else {
+        for cut in cut.iter().filter(|_| !context.quiet) {
+            out.note(cut);
+        }
         let all = describe::count(found.len() as u64, "test");
         let text = format!("{all}: {passed} passed, {failed} failed");
         out.line(out.paint(Tone::Strong, text));
@@ -164,9 +185,25 @@ fn test(context: &Context, path: &Path) -> Result<Exit, Problem> {
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
+/// A test that can't be tried: its file is damaged, or not what it should be.
+fn unusable(found: &Found, problem: &Problem) -> (bool, Value, Vec<String>) {
+    let why = format!("{}: {}", found.file.display(), problem.what);
+    let document =
+        json!({ "flow": found.flow, "file": found.file, "passed": false, "why": problem.what });
+    (false, document, vec![plain(&why)])
+}
+
 /// One test: whether it passed, and what there is to tell of it.
 fn one(context: &Context, found: &Found) -> Result<(bool, Value, Vec<String>), Problem> {
     let about = json!({ "flow": found.flow, "file": found.file });
+    if !found.flow.exists() {
+        let why = format!("its flow is gone: {}", found.flow.display());
+        let mut document = about;
+        document["passed"] = json!(false);
+        document["why"] = json!(why);
+        let next = "put the flow back, or remove the folder with its tests".to_owned();
+        return Ok((false, document, vec![why, next]));
+    }
     let flow = match flowfiles::open(&found.flow) {
         Ok(flow) => flow,
         Err(wrong) => {
@@ -199,16 +236,16 @@ fn one(context: &Context, found: &Found) -> Result<(bool, Value, Vec<String>), P
 }
 
 /// The tests of a flow, or below a folder, by name.
-fn find(path: &Path) -> Result<Vec<Found>, Problem> {
-    let mut found = Vec::new();
+fn find(path: &Path) -> Result<Search, Problem> {
+    let mut search = Search::default();
     if path.is_dir() {
-        walk(path, 0, &mut found)?;
+        search.walk(path, 0)?;
     } else {
         read_flow(path)?;
-        tests_of(path, &mut found)?;
+        search.tests_of(path)?;
     }
-    found.sort_by(|one, other| one.file.cmp(&other.file));
-    Ok(found)
+    search.found.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(search)
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
@@ -220,37 +257,74 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 
-fn walk(folder: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), Problem> {
-    if depth > DEPTH {
-        return Ok(());
-    }
-    for path in entries(folder)? {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.is_symlink() {
-            continue;
+impl Search {
+    /// What was left out, in words.
+    fn cut(&self) -> Vec<String> {
+        let mut cut = Vec::new();
+        if let Some(first) = self.deep.first() {
+            let (folders, first) = (self.deep.len(), first.display());
+            let what = format!("{} deeper than {DEPTH}", describe::count(folders as u64, "folder"));
+            cut.push(format!("{what}, such as {first}, not looked through: name a folder below"));
         }
-        if path.is_dir() {
-            walk(&path, depth + 1, found)?;
-        } else if is_flow(&path) {
-            tests_of(&path, found)?;
+        if self.more > 0 {
+            let more = describe::count(self.more, "more test");
+            cut.push(format!("{more} than {TESTS} left out: name a flow, or a folder below"));
         }
+        cut
     }
-    Ok(())
+
+    fn walk(&mut self, folder: &Path, depth: usize) -> Result<(), Problem> {
+        for path in entries(folder)? {
+            let name = path.file_name();
+            let hidden = name.is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if hidden || path.is_symlink() {
+                continue;
+            }
+            if path.is_dir() {
+                if !has_flow(&path) {
+                    self.add(&path.with_extension("yaml"), &path)?;
+                }
+                if depth < DEPTH {
+                    self.walk(&path, depth + 1)?;
+                } else {
+                    self.deep.push(path);
+                }
+            } else if is_flow(&path) {
+                self.tests_of(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tests_of(&mut self, flow: &Path) -> Result<(), Problem> {
+        let folder = folder(flow);
+        if folder.is_dir() { self.add(flow, &folder) } else { Ok(()) }
+    }
+
+    fn add(&mut self, flow: &Path, folder: &Path) -> Result<(), Problem> {
+        for file in entries(folder)? {
+            if file.extension().is_none_or(|end| end != "aura") {
+                continue;
+            }
+            if self.found.len() < TESTS {
+                self.found.push(Found { flow: flow.to_owned(), file });
+            } else {
+                self.more += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Endings of flow files.
+const ENDS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Whether a folder is none of tests, or their flow lies beside it.
+fn has_flow(folder: &Path) -> bool {
+    let tests = folder.extension().is_some_and(|end| end == "tests");
+    !tests || ENDS.iter().any(|end| folder.with_extension(end).exists())
 }
 
 fn is_flow(path: &Path) -> bool {
-    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
-}
-
-fn tests_of(flow: &Path, found: &mut Vec<Found>) -> Result<(), Problem> {
-    let folder = folder(flow);
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for file in entries(&folder)? {
-        if file.extension().is_some_and(|end| end == "aura") && found.len() < TESTS {
-            found.push(Found { flow: flow.to_owned(), file });
-        }
-    }
-    Ok(())
+    path.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known))
 }

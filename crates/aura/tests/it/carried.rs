@@ -85,6 +85,40 @@ fn a_recorded_run_tests_its_flow() {
 }
 
 #[test]
+fn a_test_that_can_not_be_tried_fails_by_its_name() {
+    let (place, id) = place();
+    for name in ["ada", "bob"] {
+        place.aura(&["test", "record", &id, "--flow", "greet.yaml", "--name", name]).exits(0);
+    }
+    place.file("greet.tests/bad.aura", "no run\n");
+    let told = place.aura(&["test"]).exits(1).out;
+    assert!(told.contains("FAILED ./greet.yaml bad"), "{told}");
+    assert!(told.contains("3 tests: 2 passed, 1 failed"), "{told}");
+    let told = place.aura(&["test", "greet.yaml", "--json"]).exits(1).json();
+    assert_eq!((&told["passed"], &told["failed"]), (&json!(2), &json!(1)));
+    std::fs::remove_file(place.work().join("greet.tests/bad.aura")).expect("a file");
+    std::fs::remove_file(place.work().join("greet.yaml")).expect("a file");
+    let told = place.aura(&["test"]).exits(1).out;
+    assert!(told.contains("its flow is gone: ./greet.yaml"), "{told}");
+    assert!(told.contains("2 tests: 0 passed, 2 failed"), "{told}");
+    place.file("a/b/c/d/e/f/g/h/i/notes.txt", "deep");
+    let told = place.aura(&["test"]).exits(1);
+    assert!(told.err.contains("1 folder deeper than 8"), "{}", told.err);
+}
+
+#[test]
+fn a_file_is_looked_at_with_the_flags_that_were_given() {
+    let (place, id) = place();
+    place.aura(&["export", &id, "-o", "run.aura"]).exits(0);
+    let told = place.aura(&["--color", "always", "-q", "open", "run.aura", "show"]).exits(0);
+    assert!(told.out.contains("\x1b[32m") && told.err.is_empty(), "{}{}", told.out, told.err);
+    let told = place.aura(&["open", "run.aura", "show"]).exits(0);
+    assert!(!told.out.contains('\x1b') && told.err.contains("verified"), "{}", told.out);
+    let told = place.aura(&["--json", "open", "run.aura", "show", "--nothing"]).exits(2).json();
+    assert_eq!(told["error"]["code"], "USAGE");
+}
+
+#[test]
 fn a_saved_flow_goes_on_from_where_it_changed() {
     let (place, server) = (Place::new(), Server::new());
     let net = server.address.to_string();
