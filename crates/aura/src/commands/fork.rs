@@ -1,7 +1,8 @@
 //! `aura fork`: going on from a step of a run, in a run of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aura_core::data::Data;
 use aura_core::error::{Code, Problem};
@@ -12,6 +13,7 @@ use aura_core::id::RunId;
 use aura_core::path::StepPath;
 use aura_core::ports::Store;
 use aura_engine::{At, Cut, cut};
+use aura_graph::Flow;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -43,7 +45,7 @@ Examples:
   aura fork 0198c2d1 --at summarise --flow flow.yaml
   aura fork 0198c2d1 --at check --set vars.limit=20 --effects live
   aura fork 0198c2d1 --at fetch --after --set steps.fetch.output.status=404
-  aura fork 0198c2d1 --at charge --effects mock --mock outcomes.json --json")]
+  aura fork 0198c2d1 --at charge --mock outcomes.json --json")]
 pub(crate) struct Args {
     /// The run, or the start of its id.
     #[arg(value_name = "RUN")]
@@ -60,10 +62,10 @@ pub(crate) struct Args {
     /// Another flow, or another version of it.
     #[arg(long, value_name = "FLOW")]
     flow: Option<PathBuf>,
-    /// Where the outcomes of effects come from.
-    #[arg(long, value_enum, value_name = "HOW", default_value = "reuse")]
-    effects: Effects,
-    /// The file with outcomes.
+    /// Where the outcomes of effects come from; otherwise reuse, or mock with --mock.
+    #[arg(long, value_enum, value_name = "HOW")]
+    effects: Option<Effects>,
+    /// The file with outcomes of effects.
     #[arg(long, value_name = "FILE", required_if_eq("effects", "mock"))]
     mock: Option<PathBuf>,
     /// A label, beside those of the parent.
@@ -148,24 +150,41 @@ fn order(context: &Context, args: &Args) -> Result<Option<ForkOrder>, Problem> {
     let step = StepPath::from(args.at.as_str());
     let at = if args.after { At::Outcome(step) } else { At::Start(step) };
     let cut = cut(store, parent, &at)?;
-    let (source, files) = match &args.flow {
-        None => (None, BTreeMap::new()),
+    let (source, files, flow) = match &args.flow {
+        None => (None, BTreeMap::new(), None),
         Some(path) => match diagnostics::opened(context, flowfiles::open(path))? {
             None => return Ok(None),
-            Some(FlowFiles { source, files, .. }) => (Some(source), files),
+            Some(FlowFiles { source, files, flows }) => (Some(source), files, Some(flows.main)),
         },
     };
-    let mut changes = Changes::of(&cut, StoreBlobs::new(&opened)?);
+    let vars = match &flow {
+        Some(flow) => Arc::clone(flow),
+        None => aura_engine::load_flow(store, &cut.flow)?,
+    };
+    let mut changes = Changes::of(&cut, StoreBlobs::new(&opened)?, &vars);
     for change in &args.changes {
         changes.set(change)?;
     }
     let mut forked = forked(context, parent, &cut, changes)?;
     forked.labels.extend(labels(&args.labels)?);
-    forked.effects = args.effects.into();
+    forked.effects = effects(args)?.into();
     if let Some(path) = &args.mock {
         forked.mocks = Some(mocks(path)?);
     }
     Ok(Some(ForkOrder { run: RunId(Uuid::now_v7()), forked, source, files }))
+}
+
+/// Where outcomes come from: a file with them says that they come from there.
+fn effects(args: &Args) -> Result<Effects, Problem> {
+    match (args.effects, &args.mock) {
+        (None, None) => Ok(Effects::Reuse),
+        (None | Some(Effects::Mock), Some(_)) => Ok(Effects::Mock),
+        (Some(given), None) => Ok(given),
+        (Some(_), Some(_)) => {
+            let what = "--mock FILE is for --effects mock, and another is asked for";
+            Err(Problem::new(Code::Usage, what).next("leave out one of the two"))
+        }
+    }
 }
 
 /// A fork that leaves its parent there, and changes nothing else.
@@ -220,12 +239,14 @@ fn mocks(path: &std::path::Path) -> Result<Data, Problem> {
 struct Changes<'a> {
     cut: &'a Cut,
     blobs: StoreBlobs,
+    /// The flow that the fork goes on by.
+    flow: &'a Flow,
     values: BTreeMap<Changed, Value>,
 }
 
 impl<'a> Changes<'a> {
-    fn of(cut: &'a Cut, blobs: StoreBlobs) -> Self {
-        let mut changes = Self { cut, blobs, values: BTreeMap::new() };
+    fn of(cut: &'a Cut, blobs: StoreBlobs, flow: &'a Flow) -> Self {
+        let mut changes = Self { cut, blobs, flow, values: BTreeMap::new() };
         for change in &cut.changes {
             if let Ok(value) = changes.blobs.json(&change.value) {
                 changes.values.insert(change.of.clone(), Value::clone(&value));
@@ -243,6 +264,9 @@ impl<'a> Changes<'a> {
         };
         let (path, text) = assignment.split_once('=').ok_or_else(wrong)?;
         let (of, rest) = target(path).ok_or_else(wrong)?;
+        if let Changed::Var(name) = &of {
+            self.check_var(name)?;
+        }
         let value = match self.values.remove(&of) {
             Some(value) => value,
             None => self.before(&of)?,
@@ -256,6 +280,21 @@ impl<'a> Changes<'a> {
         }
         self.values.insert(of, given.value);
         Ok(())
+    }
+
+    /// Refuses a variable that neither the run nor its flow has.
+    fn check_var(&self, name: &str) -> Result<(), Problem> {
+        let mut known: BTreeSet<&str> = self.flow.vars.keys().map(String::as_str).collect();
+        known.extend(self.cut.run.vars.keys().map(String::as_str));
+        if known.contains(name) {
+            return Ok(());
+        }
+        let next = match known.len() {
+            0 => "the flow has no variables".to_owned(),
+            _ => format!("one of: {}", Vec::from_iter(known).join(", ")),
+        };
+        let what = format!("--set vars.{name}: the run has no variable '{name}'");
+        Err(Problem::new(Code::Usage, what).kept("nothing was started").next(next))
     }
 
     /// The value in the parent.

@@ -45,6 +45,15 @@ fn a_fork_goes_on_with_another_flow_and_calls_nothing_twice() {
     let shown = place.aura(&["effects", new, "--json"]).exits(0).out;
     assert!(shown.contains("\"reused\":true") || shown.contains("\"reused\": true"), "{shown}");
 
+    let unknown = ["fork", id, "--at", "say", "--set", "vars.limits=20"];
+    let refused = place.aura(&unknown).exits(2).err;
+    assert!(refused.contains("no variable 'limits'") && refused.contains("limit"), "{refused}");
+    place.file("mocks.json", "{\"steps\": {\"send\": {\"output\": {\"status\": 418}}}}");
+    let mock = ["fork", id, "--at", "send", "--mock", "mocks.json", "--json"];
+    place.aura(&mock).exits(0);
+    assert_eq!(server.requests().len(), 2, "a file with outcomes is where they come from");
+    place.aura(&[&mock[..], &["--effects", "live"]].concat()).exits(2);
+
     let live = ["fork", id, "--at", "send", "--effects", "live", "--json"];
     place.aura(&live).exits(0);
     assert_eq!(server.requests().len(), 3);
