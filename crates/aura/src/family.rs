@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::limits;
-use aura_core::ports::{Clock, RunQuery, RunRow, Store};
+use aura_core::ports::{Clock, RunQuery, RunRow, RunStatus, Store};
 use aura_core::time::Span;
 use aura_engine::open_history;
 use aura_graph::Run;

@@ -61,7 +61,16 @@ pub(crate) struct Steps {
 impl Steps {
     /// Takes the next event.
     pub(crate) fn take(&mut self, at: Millis, event: &Event) {
-        let Some(path) = &event.step else { return };
+        let Some(path) = &event.step else {
+            let closes = matches!(
+                event.body,
+                EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunCancelled(_)
+            );
+            if closes {
+                self.stop(at);
+            }
+            return;
+        };
         match &event.body {
             EventBody::StepStarted(data) => {
                 let Some(step) = self.reach(path, at, KEPT) else { return };
@@ -120,6 +129,15 @@ impl Steps {
                 step.end(at, status);
             }
             above = path.parent().filter(|path| !path.is_root());
+        }
+    }
+
+    /// The run ended: what had no end until then will have none. Where it is not known what became of a call, that stays.
+    fn stop(&mut self, at: Millis) {
+        for step in &mut self.all {
+            if step.ended.is_none() && !step.path.is_body() && step.status != "in doubt" {
+                step.end(at, "stopped");
+            }
         }
     }
 
@@ -327,6 +345,7 @@ impl Step {
             "failed" => (Tone::Bad, "✗"),
             "compensated" => (Tone::Faint, "↩"),
             "skipped" => (Tone::Faint, "–"),
+            "stopped" => (Tone::Faint, "■"),
             "in doubt" => (Tone::Warn, "?"),
             "waiting" => (Tone::Warn, "◌"),
             "retrying" | "probing" => (Tone::Warn, "↻"),
@@ -350,7 +369,7 @@ impl Step {
         if self.reused.is_some() {
             line.push_str(&out.paint(Tone::Good, "  reused"));
         }
-        if self.ended.is_none() {
+        if self.ended.is_none() || self.status == "stopped" {
             line.push_str(&out.paint(tone, format_args!("  {}", self.status)));
         }
         match (&self.error, &self.output) {

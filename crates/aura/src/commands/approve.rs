@@ -14,7 +14,7 @@ use crate::budget;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::follow::read_once;
-use crate::handing::hand_in;
+use crate::handing::{Said, hand_in};
 use crate::output::plain;
 use crate::resolve;
 use crate::socket::protocol::Ask;
@@ -101,19 +101,23 @@ pub(crate) fn answer(
         Some(_) => format!("more budget for {}", budget::told(&step)),
         None => step.to_string(),
     };
-    let said = match verdict {
+    let before = u32::from(!asked.has(&actor));
+    let missing = asked.missing().saturating_sub(before);
+    let others = verdict == ApprovalVerdict::Granted && missing > 0;
+    let first = others.then(|| format!("aura approve {} {}", run.id, budget::typed(&step)));
+    let what = match verdict {
         ApprovalVerdict::Denied => format!("{place} is denied"),
         ApprovalVerdict::Granted if asked.has(&actor) => {
-            format!("{place}: {actor} said yes already and counts once; {}", more(asked.missing()))
+            format!("{place}: {actor} said yes already and counts once; {}", more(missing))
         }
         ApprovalVerdict::Granted if asked.missing() > 1 => {
-            format!("{place} has the yes of {actor}; {}", more(asked.missing() - 1))
+            format!("{place} has the yes of {actor}; {}", more(missing))
         }
         ApprovalVerdict::Granted => format!("{place} is approved"),
     };
     // With the hash of what is asked now, so that the answer can't be taken for another question's.
     let ask = Ask::Approval { step, verdict, action: Some(action), actor, reason: args.reason };
-    hand_in(context, row.run, &ask, &said)
+    hand_in(context, row.run, &ask, Said { what, first })
 }
 
 fn more(missing: u32) -> String {

@@ -128,7 +128,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     };
     let said = format!("it is recorded that {what} {said}");
     let ask = Ask::Settle { key, outcome, actor: context.actor.clone(), reason: args.reason };
-    hand_in(context, run, &ask, &said)
+    hand_in(context, run, &ask, said)
 }
 
 /// An effect that somebody settled before: whoever sends the same answer twice is told so.

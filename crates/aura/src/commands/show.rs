@@ -31,7 +31,7 @@ const LONG: usize = 600;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The tree has a line for each step: ✓ completed, ✗ failed, – skipped, ● running, ↻ retrying,
-◌ waiting, ? in doubt, ↩ undone. Values are shortened; --json gives them whole.
+◌ waiting, ? in doubt, ↩ undone, ■ stopped with the run. Values are shortened; --json gives them whole.
 
 Examples:
   aura show 0198c2d1

@@ -47,5 +47,5 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let run = resolve::run(&*context.reader()?.store, &args.run)?.run;
     let said = format!("signal '{}' is recorded", args.name);
     let ask = Ask::Signal { id, name: args.name, payload, actor: context.actor.clone() };
-    hand_in(context, run, &ask, &said)
+    hand_in(context, run, &ask, said)
 }

@@ -110,6 +110,36 @@ nodes:
 }
 
 #[test]
+fn what_a_cancellation_stopped_is_not_running() {
+    let place = Place::new();
+    place.file("nap.yaml", "flow: nap\nnodes: [{ id: n, sleep: 1h }, { id: m, sleep: 1h }]\n");
+    let run = id("nap", "k");
+    let mut first = place.start(&["run", "nap.yaml", "--key", "k"]);
+    first.prints("timer.set n");
+    place.aura(&["cancel", &run]).exits(0);
+    first.exits(1);
+    let told = place.aura(&["show", &run]).exits(0).out;
+    assert!(told.contains("■ n") && told.contains("stopped"), "{told}");
+    assert!(!told.contains("running"), "{told}");
+    let told = place.aura(&["show", &run, "--json"]).exits(0).json();
+    assert_eq!(told["steps"][0]["status"], "stopped");
+}
+
+#[test]
+fn whoever_says_yes_first_is_told_that_another_must() {
+    let place = Place::new();
+    let text = "flow: two\nnodes: [{ id: ask, approval: { message: \"Ok?\", quorum: 2 } }]\n";
+    place.file("two.yaml", text);
+    let run = id("two", "k");
+    place.aura(&["run", "two.yaml", "--key", "k"]).exits(3);
+    let told = place.aura(&["approve", &run]).exits(0).out;
+    assert!(told.contains("it needs 1 more person"), "{told}");
+    assert!(told.contains(&format!("next: aura approve {run} ask")), "{told}");
+    let told = place.aura(&["approve", &run, "--actor", "bob"]).exits(0).out;
+    assert!(!told.contains("next:"), "the run has ended: {told}");
+}
+
+#[test]
 fn a_denial_fails_the_run() {
     let place = Place::new();
     place.file("deny.yaml", "flow: deny\nnodes: [{ id: ask, approval: { message: \"Ok?\" } }]\n");
