@@ -12,4 +12,4 @@ mod text;
 mod typed;
 
 pub use builtin::{Options, builtin, definitions};
-pub use http::{Lookup, SystemLookup};
+pub use http::{Lookup, SystemLookup, is_net_entry};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aura_core::error::Problem;
+use aura_core::error::{Code, Problem};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands as c;
@@ -16,6 +16,7 @@ for a person or a signal, 4 the store can't be used";
 /// Durable runs of flows: every decision and effect is recorded before anything depends on it.
 #[derive(Debug, Parser)]
 #[command(name = "aura", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -29,8 +30,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where runs are kept; otherwise the platform's data folder.
-    #[arg(long, global = true, value_name = "DIR", env = "AURA_DATA_DIR")]
+    /// Where runs are kept; otherwise AURA_DATA_DIR, or the platform's data folder.
+    // Read from the environment elsewhere: clap would show it in the usage as if it had been typed.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Print one JSON document (one per line where things stream).
     #[arg(long, global = true)]
@@ -44,6 +46,15 @@ pub(crate) struct Global {
     /// Tell on standard error what goes on inside (-vv, -vvv for more).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// A mistake on the command line, for programs: what is wrong, and how it is written.
+pub(crate) fn mistake(error: &clap::Error) -> Problem {
+    let text = error.render().to_string();
+    let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let what = what.strip_prefix("error: ").unwrap_or(what).trim();
+    let usage = rest.lines().find_map(|line| line.strip_prefix("Usage: "));
+    Problem::new(Code::Usage, what).next(usage.unwrap_or("aura --help"))
 }
 
 macro_rules! commands {
@@ -118,7 +129,7 @@ commands! {
     Schema => schema;
     /// List what steps can call.
     Tools => tools;
-    /// Look at the store.
+    /// Check, copy, move and compact the store.
     Store => store;
     /// Check this machine, and show limits.
     Doctor => doctor;

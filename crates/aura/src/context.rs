@@ -9,7 +9,7 @@ use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Global;
-use crate::output::Output;
+use crate::output::{ColorChoice, Output};
 
 /// What every command knows.
 #[derive(Debug)]
@@ -37,15 +37,35 @@ impl Context {
         Ok(Self { dir, out, actor: actor(), quiet })
     }
 
+    /// The global flags, but for the data directory, for a command within this one.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let color = match self.out.choice {
+            ColorChoice::Auto => "auto",
+            ColorChoice::Always => "always",
+            ColorChoice::Never => "never",
+        };
+        let mut flags = vec!["--color", color];
+        flags.extend(self.out.json.then_some("--json"));
+        flags.extend(self.quiet.then_some("--quiet"));
+        flags
+    }
+
     /// The store, for reading beside whoever owns it.
     pub(crate) fn reader(&self) -> Result<Opened, Problem> {
+        // Where it can't be looked whether there is a store, there seems to be none.
+        if let Err(error) = self.dir.join("aura.db").try_exists() {
+            let what = format!("the data directory {} can't be used: {error}", self.dir.display());
+            return Err(Problem::new(Code::StoreUnavailable, what)
+                .next("name another: --data-dir DIR or AURA_DATA_DIR"));
+        }
         aura_store::open(&self.dir, Access::Reader)
     }
 }
 
 fn data_dir(global: &Global) -> Result<PathBuf, Problem> {
-    let given = match &global.data_dir {
-        Some(dir) => dir.clone(),
+    let named = || std::env::var_os("AURA_DATA_DIR").filter(|dir| !dir.is_empty());
+    let given = match global.data_dir.clone().or_else(|| named().map(PathBuf::from)) {
+        Some(dir) => dir,
         None => {
             choose_native_strategy().map(|base| base.data_dir().join("aura")).map_err(|_| {
                 Problem::new(Code::Usage, "this system tells no home folder")

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use aura_core::error::{Code, Problem};
@@ -131,9 +131,13 @@ pub(crate) fn read_flow(path: &Path) -> Result<String, Problem> {
     let shown = path.display();
     let failed = |why: String| {
         Problem::new(Code::Usage, format!("{shown} can't be read: {why}"))
-            .next("aura new flow.yaml")
+            .next("name a flow file, YAML or JSON")
     };
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
+    let file = File::open(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Problem::new(Code::Usage, format!("there is no file {shown}"))
+            .next("name a flow file that is there; aura new flow.yaml writes a first one"),
+        _ => failed(e.to_string()),
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(limits::FLOW_FILE_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|e| failed(e.to_string()))?;

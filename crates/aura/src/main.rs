@@ -49,13 +49,23 @@ use clap::Parser;
 
 use crate::cli::Cli;
 use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::{ColorChoice, Output};
 
 // A turn makes and drops many small values; a seventh of a step's time went into the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Whoever asked for JSON reads JSON; what else was asked for is not known.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") => {
+            Output::new(true, ColorChoice::Never).problem(&cli::mistake(&error));
+            return Exit::Usage.into();
+        }
+        Err(error) => error.exit(),
+    };
     let context = match Context::new(&cli.global) {
         Ok(context) => context,
         Err((output, problem)) => {

@@ -65,6 +65,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// Whether standard output is a terminal.
     pub(crate) terminal: bool,
+    /// What was asked for.
+    pub(crate) choice: ColorChoice,
     color: bool,
     note_color: bool,
     closed: AtomicBool,
@@ -82,6 +84,7 @@ impl Output {
         Self {
             json,
             terminal: out,
+            choice,
             color: color(out),
             note_color: color(err),
             closed: AtomicBool::new(false),

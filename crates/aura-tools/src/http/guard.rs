@@ -142,6 +142,12 @@ pub(super) fn is_allowed(allow_net: &[String], host: &Host<&str>, port: u16) -> 
     })
 }
 
+/// Whether an entry of a list of allowed hosts can allow anything: a host, and a port if it has one.
+pub fn is_net_entry(entry: &str) -> bool {
+    let (name, only) = split_port(entry.trim());
+    !name.contains('*') && normal(name).is_some() && only.is_none_or(|only| only.is_ok())
+}
+
 /// Host and port of an entry; a port that is none allows nothing.
 fn split_port(entry: &str) -> (&str, Option<Result<u16, ()>>) {
     if entry.parse::<Ipv6Addr>().is_ok() {

@@ -16,6 +16,7 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use answer::Output;
+pub use guard::is_net_entry;
 pub(crate) use network::Network;
 pub use network::{Lookup, SystemLookup};
 use plan::Hop;

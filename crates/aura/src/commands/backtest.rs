@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RUN")]
     run: Vec<String>,
     /// At most this many, newest first.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT, value_parser = runs::parse_limit)]
     limit: usize,
 }
 
@@ -68,7 +68,7 @@ fn chosen(store: &dyn Store, args: &Args, flow: &str) -> Result<Vec<RunRow>, Pro
     if !args.run.is_empty() {
         return args.run.iter().map(|prefix| resolve::run(store, prefix)).collect();
     }
-    let mut query = RunQuery { limit: args.limit.max(1), ..runs::query(&args.filters, store)? };
+    let mut query = RunQuery { limit: args.limit, ..runs::query(&args.filters, store)? };
     query.flow.get_or_insert_with(|| flow.to_owned());
     let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     if rows.is_empty() {

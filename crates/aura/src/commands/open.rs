@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::archive::aside::Aside;
 use crate::blobs::StoreBlobs;
-use crate::cli::Cli;
+use crate::cli::{Cli, mistake};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::Tone;
@@ -65,13 +65,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let run = aside.run.to_string();
     let dir = aside.dir.path().display().to_string();
     let mut line = vec!["aura", "--data-dir", &dir];
-    if context.out.json {
-        line.push("--json");
-    }
+    line.extend(context.flags());
     line.extend([name, &run]);
     line.extend(flags.iter().map(String::as_str));
     let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
+        Err(wrong) if context.out.json && wrong.use_stderr() => return Err(mistake(&wrong)),
         Err(wrong) => {
             context.out.note(wrong.render().ansi());
             return Ok(Exit::Usage);

@@ -339,7 +339,9 @@ impl At {
         }
         row("state", &run.hash.to_string());
         let changed = changes::lines(out, &outline(&self.before), &outline(run));
-        if !changed.is_empty() {
+        if changed.is_empty() {
+            out.line("\n  this event changed nothing that a flow or the ledger can see");
+        } else {
             out.line(out.paint(Tone::Strong, "\n  what this event changed"));
             for line in &changed {
                 out.line(format_args!("    {line}"));

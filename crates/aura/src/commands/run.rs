@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long = "allow-net", value_name = "HOST[:PORT]")]
     allow_net: Vec<String>,
     /// What the run may use up at most, where the flow does not say less: usd=0.50,tokens=10000,steps=200,
-    /// tool_calls=40,duration=1h, some or all of them.
+    /// tool_calls=40,duration=1h, some or all of them. If one is tighter, nobody is asked for more of any.
     #[arg(long, value_name = "NAME=AMOUNT,…")]
     budget: Vec<String>,
     /// Hand the run to a process in the background, and print its id.
@@ -171,7 +171,7 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
         key: args.key,
         labels: labels(&args.labels)?,
         budget: budget::parse(&args.budget)?,
-        permissions: Permissions { roots: roots(&args.roots)?, allow_net: args.allow_net },
+        permissions: Permissions { roots: roots(&args.roots)?, allow_net: nets(args.allow_net)? },
         actor: context.actor.clone(),
     }))
 }
@@ -179,7 +179,14 @@ fn order(context: &Context, args: Args) -> Result<Option<Order>, Problem> {
 /// The deployed flow of this name, where there is no such file.
 fn by_name(context: &Context, name: &Path) -> Result<Option<Deployed>, Problem> {
     let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
-    deployed::last(&context.dir, text)
+    let found = deployed::last(&context.dir, text)?;
+    if found.is_none() && name.extension().is_none() && name.components().count() == 1 {
+        let what = format!("there is no file {text}, and no flow of that name is deployed");
+        return Err(Problem::new(Code::Usage, what)
+            .kept("nothing was started")
+            .next("aura flows, or name a flow file"));
+    }
+    Ok(found)
 }
 
 /// The input, checked against what the flow says of it.
@@ -230,6 +237,17 @@ pub(crate) fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Probl
         return Err(Problem::new(Code::LimitExceeded, what));
     }
     Ok(labels)
+}
+
+/// Hosts that may be called; one that is none would allow nothing, and nobody would know why.
+fn nets(given: Vec<String>) -> Result<Vec<String>, Problem> {
+    if let Some(wrong) = given.iter().find(|entry| !aura_tools::is_net_entry(entry)) {
+        let what = format!("--allow-net '{wrong}' is not a host, or a host and a port");
+        return Err(Problem::new(Code::Usage, what)
+            .kept("nothing was started")
+            .next("--allow-net localhost:8080, --allow-net 10.0.0.7 or --allow-net [::1]:8080"));
+    }
+    Ok(given)
 }
 
 /// Absolute folders, since whoever performs the run may stand elsewhere.

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     pub(crate) limit: usize,
 }
 
-fn parse_limit(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (1..=100_000).contains(&number) => Ok(number),
         _ => Err("a whole number from 1 to 100000".to_owned()),

@@ -86,6 +86,49 @@ fn a_data_directory_that_can_not_be_made_is_told() {
 }
 
 #[test]
+fn a_data_directory_that_is_none_is_not_an_empty_one() {
+    let place = Place::new();
+    std::fs::write(place.data(), "in the way").unwrap();
+    for command in [&["runs"][..], &["approvals"], &["show", "0"], &["flows"]] {
+        let ended = place.aura(command).exits(4);
+        assert!(ended.err.contains("STORE_UNAVAILABLE"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_told_as_they_are_asked_for() {
+    let place = Place::new();
+    let told = place.aura(&["runs", "--json", "--nothing"]).exits(2).json();
+    assert_eq!(told["error"]["code"], "USAGE");
+    assert!(told["error"]["what"].as_str().unwrap().contains("--nothing"), "{told}");
+    assert_eq!(told["error"]["next"], "aura runs --json");
+    let told = place.aura(&["run"]).exits(2).err;
+    assert!(told.contains("Usage: aura run <FLOW>"), "{told}");
+    let told = place.aura(&[]).exits(2);
+    let told = format!("{}{}", told.out, told.err);
+    assert!(told.contains("\n  run ") && !told.contains("owner"), "{told}");
+    let told = place.aura(&["backtest", "flow.yaml", "--limit", "0"]).exits(2).err;
+    assert!(told.contains("from 1"), "{told}");
+}
+
+#[test]
+fn what_is_not_there_is_told_with_what_to_do() {
+    let place = Place::new();
+    let told = place.aura(&["run", "refund"]).exits(2).err;
+    assert!(told.contains("no flow of that name") && told.contains("aura flows"), "{told}");
+    let told = place.aura(&["run", "refund.yaml"]).exits(2).err;
+    assert!(told.contains("there is no file refund.yaml"), "{told}");
+    place.file("flow.yaml", "flow: f\nnodes: [{ id: a, tool: echo }]\n");
+    for wrong in ["not a host!!", "localhost:x", "*", "http://shop.test/"] {
+        let told = place.aura(&["run", "flow.yaml", "--allow-net", wrong]).exits(2).err;
+        assert!(told.contains("is not a host"), "{told}");
+    }
+    for right in ["localhost", "shop.test:8080", "10.0.0.7", "[::1]:80", "::1"] {
+        place.aura(&["run", "flow.yaml", "--allow-net", right]).exits(0);
+    }
+}
+
+#[test]
 fn versions_and_completions_are_printed() {
     let place = Place::new();
     let told = place.aura(&["version", "--json"]).exits(0).json();
