@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::describe;
 use crate::needs::{Need, needs};
 use crate::output::{Output, Tone, plain};
+use crate::queries;
 use crate::resolve::unreadable;
 use crate::wire::SystemClock;
 
@@ -65,7 +66,7 @@ pub(crate) fn last(store: &dyn Store, run: RunId) -> Result<RunId, Problem> {
 
 /// Runs below this one that have not ended.
 pub(crate) fn open_below(store: &dyn Store, run: RunId) -> Result<Vec<RunRow>, Problem> {
-    let query = RunQuery { root: Some(run), ..RunQuery::open() };
+    let query = RunQuery { root: Some(run), ..queries::open() };
     store.runs(&query).map_err(|e| unreadable(&e))
 }
 
@@ -142,7 +143,7 @@ fn draw(
 
 /// The runs that a run started, in the order in which they started.
 fn children(store: &dyn Store, run: RunId) -> Result<Vec<RunRow>, Problem> {
-    let query = RunQuery { parent: Some(run), ..RunQuery::all() };
+    let query = RunQuery { parent: Some(run), ..queries::all() };
     let mut rows = store.runs(&query).map_err(|e| unreadable(&e))?;
     rows.reverse();
     Ok(rows)

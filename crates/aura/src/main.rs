@@ -33,6 +33,7 @@ mod pages;
 mod parameters;
 mod performing;
 mod planning;
+mod queries;
 mod report;
 mod resolve;
 mod saga;

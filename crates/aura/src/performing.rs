@@ -17,6 +17,7 @@ use crate::family;
 use crate::follow::{End, Follower, Patience};
 use crate::live::View;
 use crate::owner::Owner;
+use crate::queries;
 use crate::report;
 use crate::resolve::unreadable;
 use crate::signals::{Hangup, Stop};
@@ -183,7 +184,7 @@ fn leave(context: &Context, owner: Owner, seen: &[RunId], stopped: bool) -> Resu
 
 /// Runs that have not ended, the oldest first; those that a parent waits for go on with it.
 pub(crate) fn unfinished(door: &Door) -> Result<Vec<RunId>, Problem> {
-    let query = RunQuery { top: true, ..RunQuery::open() };
+    let query = RunQuery { top: true, ..queries::open() };
     let rows = door.store().runs(&query).map_err(|e| unreadable(&e))?;
     let open = rows.iter().rev().filter(|row| row.mark != Mark::Closed);
     Ok(open.map(|row| row.run).collect())

@@ -277,25 +277,6 @@ pub struct RunQuery {
     pub limit: usize,
 }
 
-impl RunQuery {
-    /// Every run.
-    pub fn all() -> Self {
-        Self::default().unlimited()
-    }
-
-    /// Every run that has not ended.
-    pub fn open() -> Self {
-        let open = RunStatus::ALL.into_iter().filter(|status| !status.closed());
-        Self { statuses: open.collect(), ..Self::all() }
-    }
-
-    /// The same, however many there are.
-    #[must_use]
-    pub fn unlimited(self) -> Self {
-        Self { limit: usize::MAX >> 1, ..self }
-    }
-}
-
 /// What a store tells about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreInfo {

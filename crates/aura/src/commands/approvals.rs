@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aura_core::budget::Raise;
 use aura_core::error::{Code, Problem};
-use aura_core::ports::{Clock, RunQuery, Store};
+use aura_core::ports::{Clock, Store};
 use aura_core::time::Millis;
 use aura_core::{Data, Hash, StepPath};
 use aura_graph::Run;
@@ -18,6 +18,7 @@ use crate::describe;
 use crate::exit::Exit;
 use crate::follow::read_once;
 use crate::output::{Tone, local_time, plain};
+use crate::queries;
 use crate::resolve;
 use crate::wire::SystemClock;
 
@@ -129,9 +130,9 @@ fn open(store: &Arc<dyn Store>, args: &Args) -> Result<Vec<Open>, Problem> {
     let rows = if let Some(prefix) = &args.run {
         vec![resolve::run(&**store, prefix)?]
     } else {
-        let mut query = runs::query(&args.filters, &**store)?.unlimited();
+        let mut query = queries::unlimited(runs::query(&args.filters, &**store)?);
         if query.statuses.is_empty() {
-            query.statuses = RunQuery::open().statuses;
+            query.statuses = queries::open().statuses;
         }
         store.runs(&query).map_err(|e| resolve::unreadable(&e))?
     };

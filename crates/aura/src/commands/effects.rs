@@ -19,6 +19,7 @@ use crate::describe;
 use crate::exit::Exit;
 use crate::ledger::{Cache, Entry, Ledger, Status};
 use crate::output::{Tone, local_time, plain, short};
+use crate::queries;
 use crate::resolve;
 use crate::wire::SystemClock;
 
@@ -121,7 +122,7 @@ impl List {
         if let Some(prefix) = self.run.as_ref().or(self.of_run.as_ref()) {
             return Ok(vec![resolve::run(store, prefix)?]);
         }
-        let mut query = runs::query(&self.filters, store)?.unlimited();
+        let mut query = queries::unlimited(runs::query(&self.filters, store)?);
         if let Some(flow) = &self.flow {
             query.flow = Some(flow.clone());
         }

@@ -17,7 +17,7 @@ use crate::deployed::{self, Deployed, Done};
 use crate::exit::Exit;
 use crate::flowfiles::{self, FlowFiles};
 use crate::output::{Tone, local_time, plain, short};
-use crate::{describe, diagnostics, resolve, wire};
+use crate::{describe, diagnostics, queries, resolve, wire};
 
 /// Arguments of `aura flows`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
 
 /// Runs that have not ended, of one flow or of all.
 fn open_runs(context: &Context, flow: Option<&str>) -> Result<Vec<RunRow>, Problem> {
-    let query = RunQuery { flow: flow.map(str::to_owned), ..RunQuery::open() };
+    let query = RunQuery { flow: flow.map(str::to_owned), ..queries::open() };
     match context.reader() {
         Ok(opened) => opened.store.runs(&query).map_err(|e| resolve::unreadable(&e)),
         // Nothing has run here yet.

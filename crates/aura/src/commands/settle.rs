@@ -18,6 +18,7 @@ use crate::exit::Exit;
 use crate::follow::read_once;
 use crate::handing::hand_in;
 use crate::input;
+use crate::queries;
 use crate::resolve::unreadable;
 use crate::socket::protocol::Ask;
 
@@ -179,7 +180,7 @@ fn find(store: &Arc<dyn Store>, prefix: &str) -> Result<Option<InDoubt>, Problem
 }
 
 fn runs_in_doubt(store: &Arc<dyn Store>) -> Result<Vec<RunId>, Problem> {
-    let rows = store.runs(&RunQuery::open()).map_err(|e| unreadable(&e))?;
+    let rows = store.runs(&queries::open()).map_err(|e| unreadable(&e))?;
     Ok(rows.iter().filter(|row| row.in_doubt > 0).map(|row| row.run).collect())
 }
 

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::describe;
 use crate::exit::Exit;
 use crate::output::{Tone, short};
+use crate::queries;
 use crate::resolve;
 
 /// How often progress is told.
@@ -34,7 +35,7 @@ struct Counts {
 pub(super) fn run(context: &Context, filters: &[String]) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let store: &dyn Store = &*opened.store;
-    let query = runs::query(filters, store)?.unlimited();
+    let query = queries::unlimited(runs::query(filters, store)?);
     let rows = store.runs(&query).map_err(|e| resolve::unreadable(&e))?;
     let blobs = Arc::new(StoreBlobs::new(&opened)?);
     let mut verifier = Verifier::new(store, Arc::clone(&blobs) as _);
