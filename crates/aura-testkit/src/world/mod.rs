@@ -352,7 +352,7 @@ impl World {
     }
 
     fn durable(&mut self, group: &Group) {
-        self.witness.take(group);
+        self.witness.take(group, &self.store);
         self.starting.retain(|run, _| !self.witness.knows(*run));
     }
 

@@ -8,8 +8,10 @@ use aura_core::id::RunId;
 use aura_core::path::StepPath;
 use aura_core::ports::Group;
 use aura_core::task::Task;
-use aura_engine::Trail;
+use aura_engine::{Trail, shared};
 use aura_graph::Run;
+
+use crate::model_store::ModelStore;
 
 /// What the durable log says, by run.
 #[derive(Debug, Default)]
@@ -29,15 +31,25 @@ struct Seen {
 }
 
 impl Witness {
-    /// A group became durable.
-    pub(super) fn take(&mut self, group: &Group) {
+    /// A group became durable in a store.
+    pub(super) fn take(&mut self, group: &Group, store: &ModelStore) {
         let mut keys = Vec::new();
         for commit in &group.commits {
             let run = commit.header.run;
             let seen = self.runs.entry(run).or_default();
             seen.events = commit.header.seq + u64::from(commit.header.count) - 1;
             let events = commit.events().expect("a commit that was just made can be read");
-            let begin = || Trail::new(Run::new(run), Hash::ZERO);
+            let begin = || {
+                let (run, head) = match events.first().map(|event| &event.body) {
+                    Some(EventBody::RunForked(data)) => {
+                        // The handle may be of no use by now; what it wrote is there.
+                        let store = ModelStore::from_disk(store.disk());
+                        shared(&store, run, (data.parent, data.seq)).expect("its parent is there")
+                    }
+                    _ => (Run::new(run), Hash::ZERO),
+                };
+                Trail::new(run, head)
+            };
             let trail = self.trails.entry(run).or_insert_with(begin);
             keys.extend(trail.take(commit, &events).expect("it follows"));
             for event in events {
