@@ -96,6 +96,10 @@ limits! {
     SWEEP_BLOBS: usize = 1_000_000, "blobs looked at in one sweep";
     /// Bytes of a line of an export.
     EXPORT_LINE_BYTES: usize = 256 << 20, "bytes of a line of an export";
+    /// Bytes of the file that names the runs that came from a copy before they had ended.
+    RESTORED_BYTES: usize = 128 << 20, "bytes of the list of restored runs";
+    /// Bytes of what a backup says about itself.
+    BACKUP_BYTES: usize = 64 << 10, "bytes of what a backup says about itself";
     /// Bytes of blobs that a shard keeps for expressions.
     BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
     /// Runs that a shard keeps in memory when they have nothing in work.

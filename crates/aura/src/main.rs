@@ -42,6 +42,7 @@ mod signals;
 mod socket;
 mod steps;
 mod suggest;
+mod whole;
 mod wire;
 
 use std::process::ExitCode;

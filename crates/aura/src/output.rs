@@ -72,6 +72,35 @@ pub(crate) struct Output {
     closed: AtomicBool,
 }
 
+/// Standard output for bytes.
+pub(crate) struct Stream<'a> {
+    out: std::io::StdoutLock<'static>,
+    closed: &'a AtomicBool,
+}
+
+impl Stream<'_> {
+    fn seen<T>(&self, done: std::io::Result<T>) -> std::io::Result<T> {
+        if let Err(error) = &done
+            && error.kind() == std::io::ErrorKind::BrokenPipe
+        {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.seen(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.out.flush();
+        self.seen(flushed)
+    }
+}
+
 impl Output {
     pub(crate) fn new(json: bool, choice: ColorChoice) -> Self {
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
@@ -115,6 +144,11 @@ impl Output {
         if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
             self.closed.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Standard output for bytes; a reader that goes away is noted as for lines, and ends the writing.
+    pub(crate) fn stream(&self) -> Stream<'_> {
+        Stream { out: std::io::stdout().lock(), closed: &self.closed }
     }
 
     /// Says something about the command, on standard error.

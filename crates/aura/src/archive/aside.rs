@@ -9,7 +9,11 @@ use aura_core::id::RunId;
 use aura_store::{Access, Opened};
 use tempfile::TempDir;
 
+use super::lines::Lines;
 use super::{import, runtime};
+
+/// What to do about a file that is of no use.
+const AGAIN: &str = "export the run again: aura export RUN -o FILE";
 
 /// The run of a file.
 pub(crate) struct Aside {
@@ -26,15 +30,21 @@ impl Aside {
     pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let failed = |why: &dyn std::fmt::Display| {
             let what = format!("{} can't be opened: {why}", path.display());
-            Problem::new(Code::InvalidInput, what).next("aura export RUN -o FILE")
+            Problem::new(Code::InvalidInput, what).next(AGAIN)
         };
-        let mut file = BufReader::new(File::open(path).map_err(|e| failed(&e))?);
-        let head = import::head(&mut file)?;
+        let file = BufReader::new(File::open(path).map_err(|e| failed(&e))?);
+        let mut lines = Lines::new(file);
+        // Whoever has a file of one run exports that run again.
+        let again = |problem: Problem| match problem.code {
+            Code::InvalidInput => problem.next(AGAIN),
+            _ => problem,
+        };
+        let head = lines.head().map_err(again)?;
         let dir = TempDir::with_prefix("aura-").map_err(|e| failed(&e))?;
         aura_store::create(dir.path(), head.salt)?;
         let owned = aura_store::open(dir.path(), Access::Owner)?;
         let runtime = runtime()?;
-        let done = import::read(&owned, &runtime, dir.path(), head, &mut file)?;
+        let done = import::read(&owned, &runtime, dir.path(), head, &mut lines).map_err(again)?;
         drop(owned);
         let run = done.last.ok_or_else(|| failed(&"there is no run in it"))?;
         let opened = aura_store::open(dir.path(), Access::Reader)?;

@@ -1,7 +1,8 @@
 //! Writing histories as lines of JSON.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use aura_core::cbor;
 use aura_core::commit::StoredCommit;
@@ -14,8 +15,10 @@ use aura_store::Opened;
 use tokio::runtime::Runtime;
 
 use super::lines::{BlobLine, CommitLine, End, Head, Line};
-use super::{Copied, find};
+use super::{Copied, find, runtime};
+use crate::output::Output;
 use crate::resolve;
+use crate::whole::WholeFile;
 use crate::wire::SystemClock;
 
 struct Export<'a> {
@@ -26,8 +29,30 @@ struct Export<'a> {
     done: Copied,
 }
 
+/// Writes the histories of `runs` to standard output; a reader that goes away ends it quietly.
+pub(crate) fn print(opened: &Opened, runs: &[RunId], out: &Output) -> Result<(), Problem> {
+    match write(opened, &runtime()?, runs, &mut BufWriter::new(out.stream())) {
+        Err(_) if out.closed() => Ok(()),
+        done => done.map(|_| ()),
+    }
+}
+
+/// Writes the histories of `runs` to a file, which is whole or as it was.
+pub(crate) fn keep(opened: &Opened, runs: &[RunId], path: &Path) -> Result<Copied, Problem> {
+    let failed = |e: std::io::Error| {
+        let what = format!("{} can't be written: {e}", path.display());
+        Problem::new(Code::StoreUnavailable, what)
+            .kept("the store, and what was in that place")
+            .next("name another file: -o FILE")
+    };
+    let mut file = WholeFile::create(path).map_err(failed)?;
+    let done = write(opened, &runtime()?, runs, &mut file)?;
+    file.finish().map_err(failed)?;
+    Ok(done)
+}
+
 /// Writes the histories of `runs`, with the blobs that they name.
-pub(crate) fn write(
+fn write(
     opened: &Opened,
     runtime: &Runtime,
     runs: &[RunId],
@@ -98,5 +123,5 @@ impl Export<'_> {
 fn unwritten(error: &std::io::Error) -> Problem {
     Problem::new(Code::StoreUnavailable, format!("the export can't be written: {error}"))
         .kept("the store is as it was")
-        .next("name another file: aura store export -o FILE")
+        .next("name another file: -o FILE")
 }

@@ -1,7 +1,6 @@
 //! Reading histories from lines of JSON into a store.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
 
 use aura_core::cbor;
 use aura_core::commit::StoredCommit;
@@ -10,7 +9,6 @@ use aura_core::error::{Code, Problem};
 use aura_core::event::{Event, EventBody};
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
-use aura_core::limits;
 use aura_core::ports::Store;
 use aura_engine::Trail;
 use aura_graph::Run;
@@ -20,7 +18,7 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::arriving::Arriving;
-use super::lines::{BlobLine, End, Head, Line, damaged};
+use super::lines::{BlobLine, CommitLine, End, Head, Line, Lines, damaged};
 use super::{Found, find, restored};
 use crate::resolve;
 
@@ -52,6 +50,8 @@ struct Import<'a> {
     current: Option<Current>,
     arriving: Arriving<'a>,
     commits: u64,
+    /// The number of the line that is being read.
+    line: u64,
     /// Open runs in the group that are to be kept from being performed.
     unmarked: Vec<RunId>,
     /// Runs that have ended and were kept from being performed until then.
@@ -70,21 +70,13 @@ struct Current {
     marked: bool,
 }
 
-/// The first line of a file.
-pub(crate) fn head(file: &mut dyn BufRead) -> Result<Head, Problem> {
-    match next(file)? {
-        Some(Line::Aura(head)) => Ok(head),
-        _ => Err(damaged("its first line does not say what it is")),
-    }
-}
-
 /// Reads what follows the first line. What is there already is skipped; nothing is ever replaced.
 pub(crate) fn read(
     opened: &Opened,
     runtime: &Runtime,
     dir: &std::path::Path,
     taken: Head,
-    file: &mut dyn BufRead,
+    lines: &mut Lines<'_>,
 ) -> Result<Imported, Problem> {
     let mut import = Import {
         opened,
@@ -96,55 +88,50 @@ pub(crate) fn read(
         current: None,
         arriving: Arriving::new(opened, runtime),
         commits: 0,
+        line: lines.number,
         unmarked: Vec::new(),
         ended: Vec::new(),
         done: Imported::default(),
     };
     loop {
-        match next(file)? {
+        let line = lines.next()?;
+        import.line = lines.number;
+        match line {
             Some(Line::Blob(blob)) => import.blob(&blob)?,
-            Some(Line::Commit(line)) => {
-                let (commit, events) = line.commit()?;
-                import.commit(commit, &events)?;
-            }
+            Some(Line::Commit(line)) => import.commit(line)?,
             Some(Line::End(end)) => return import.end(&end),
-            Some(Line::Aura(_)) => return Err(damaged("it has two first lines")),
-            None => return Err(damaged("its last line is missing")),
+            Some(Line::Aura(_)) => return Err(lines.damaged("it is a second first line")),
+            None => return Err(lines.damaged("the last line is missing")),
         }
     }
 }
 
-fn next(file: &mut dyn BufRead) -> Result<Option<Line>, Problem> {
-    let mut line = Vec::new();
-    let most = limits::EXPORT_LINE_BYTES as u64;
-    let mut limited = std::io::Read::take(&mut *file, most);
-    let read = limited.read_until(b'\n', &mut line);
-    match read.map_err(|e| damaged(&e.to_string()))? {
-        0 => Ok(None),
-        _ if !line.ends_with(b"\n") => Err(damaged("a line is cut off, or too long")),
-        _ => serde_json::from_slice(&line).map(Some).map_err(|e| damaged(&e.to_string())),
-    }
-}
-
 impl Import<'_> {
+    fn damaged(&self, why: &str) -> Problem {
+        damaged(self.line, why)
+    }
+
     fn blob(&mut self, line: &BlobLine) -> Result<(), Problem> {
-        let bytes = Bytes::from(line.bytes()?);
+        let bytes = Bytes::from(line.bytes().map_err(|why| self.damaged(&why))?);
         if blob_address(self.taken.salt, &bytes).blob != line.address {
-            return Err(damaged(&format!("blob {} has other bytes", line.address)));
+            return Err(self.damaged(&format!("blob {} has other bytes", line.address)));
         }
         self.done.blobs += 1;
         self.blobs.insert(line.address);
         self.arriving.blob(line.address, Found { bytes, table: line.table })
     }
 
-    fn commit(&mut self, commit: StoredCommit, events: &[Event]) -> Result<(), Problem> {
+    fn commit(&mut self, line: CommitLine) -> Result<(), Problem> {
+        let (commit, events) = line.commit().map_err(|why| self.damaged(&why))?;
         let run = commit.header.run;
         if self.current.as_ref().is_none_or(|current| current.trail.run.id != run) {
             self.leave();
             if !self.seen.insert(run) {
-                return Err(damaged(&format!("the commits of run {run} do not stand together")));
+                return Err(
+                    self.damaged(&format!("the commits of run {run} do not stand together"))
+                );
             }
-            let (state, head) = self.beginning(&commit, events)?;
+            let (state, head) = self.beginning(&commit, &events)?;
             let trail = Trail::new(state, head);
             self.current = Some(Current { trail, known: true, added: false, marked: false });
             self.done.runs += 1;
@@ -152,8 +139,8 @@ impl Import<'_> {
         }
         self.blobs_are_there(&commit)?;
         let Some(current) = &mut self.current else { return Ok(()) };
-        let keys = current.trail.take(&commit, events);
-        let keys = keys.map_err(|e| damaged(&format!("run {run}: {e}")))?;
+        let keys = current.trail.take(&commit, &events);
+        let keys = keys.map_err(|e| damaged(self.line, &format!("run {run}: {e}")))?;
         self.commits += 1;
         if current.known {
             let here = self.opened.store.read(run, commit.header.seq, 1);
@@ -185,7 +172,7 @@ impl Import<'_> {
             return Ok((Run::new(run), Hash::ZERO));
         }
         let Some(EventBody::RunForked(forked)) = events.first().map(|event| &event.body) else {
-            return Err(damaged(&format!("run {run} does not begin with its start")));
+            return Err(self.damaged(&format!("run {run} does not begin with its start")));
         };
         self.append()?;
         aura_engine::shared(&*self.opened.store, run, (forked.parent, forked.seq))
@@ -247,7 +234,7 @@ impl Import<'_> {
         self.append()?;
         let found = End { runs: self.done.runs, commits: self.commits, blobs: self.done.blobs };
         if *end != found {
-            return Err(damaged("lines of it are missing"));
+            return Err(self.damaged("it speaks of more, or fewer, than there are"));
         }
         Ok(self.done)
     }

@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod lines;
+pub(crate) mod making;
 pub(crate) mod restored;
 
 use aura_core::data::BlobRef;

@@ -2,19 +2,21 @@
 //! before a person says so.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
+use aura_core::limits;
 use aura_core::time::Millis;
+
+use crate::whole;
 
 /// The file beside the store that names them, and when the copy was taken.
 pub(crate) const FILE: &str = "restored.json";
 
 /// The runs, and when the copy of each was taken.
 pub(crate) fn all(dir: &Path) -> Result<BTreeMap<RunId, Millis>, Problem> {
-    match std::fs::read(dir.join(FILE)) {
+    match whole::read(&dir.join(FILE), limits::RESTORED_BYTES) {
         Ok(text) => serde_json::from_slice(&text).map_err(|e| unusable(dir, &e.to_string())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(e) => Err(unusable(dir, &e.to_string())),
@@ -48,15 +50,12 @@ pub(crate) fn refusal(dir: &Path, run: RunId) -> Result<Option<Problem>, Problem
     }))
 }
 
-/// Written beside its place and renamed, so that it is there as a whole or not at all.
 fn write(dir: &Path, marked: &BTreeMap<RunId, Millis>) -> Result<(), Problem> {
-    let failed = |e: std::io::Error| unusable(dir, &e.to_string());
-    let text = serde_json::to_vec(marked).map_err(|e| failed(e.into()))?;
-    let new = dir.join("restored.new");
-    let mut file = std::fs::File::create(&new).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&new, dir.join(FILE)).map_err(failed)?;
-    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    let text = serde_json::to_vec(marked).map_err(|e| unusable(dir, &e.to_string()))?;
+    if text.len() > limits::RESTORED_BYTES {
+        return Err(unusable(dir, "too many runs have not ended"));
+    }
+    whole::write(&dir.join(FILE), &text).map_err(|e| unusable(dir, &e.to_string()))
 }
 
 fn unusable(dir: &Path, why: &str) -> Problem {

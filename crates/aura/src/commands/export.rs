@@ -1,16 +1,14 @@
 //! `aura export`: a run as one file that somebody else can look at.
 
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use aura_core::error::{Code, Problem};
+use aura_core::error::Problem;
 use aura_core::id::RunId;
 use aura_core::ports::{RunQuery, Store};
 use aura_store::Opened;
 use serde_json::json;
-use tempfile::NamedTempFile;
 
-use crate::archive::{self, Copied, export};
+use crate::archive::{Copied, export};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Tone, short};
@@ -41,9 +39,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let run = resolve::run(&*opened.store, &args.run)?.run;
     if args.output.as_deref() == Some(Path::new("-")) {
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        export::write(&opened, &archive::runtime()?, &tree(&opened, run)?, &mut out)?;
-        return Ok(Exit::Done);
+        return export::print(&opened, &tree(&opened, run)?, &context.out).map(|()| Exit::Done);
     }
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.aura", short(run))));
     let done = write(&opened, run, &path)?;
@@ -54,9 +50,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Result<Exit, Problem> {
         context.out.document(&document);
     } else {
         let said = context.out.paint(Tone::Good, "exported");
-        let events = describe::count(done.events, "event");
         let file = path.display();
-        context.out.line(format_args!("{said} run {run}, {events}, to {file}"));
+        let runs = describe::count(done.runs, "run");
+        let events = describe::count(done.events, "event");
+        context.out.line(format_args!("{said} run {run} to {file}: {runs} with {events}"));
         let next = context.out.paint(Tone::Strong, "next:");
         context.out.line(format_args!("  {next} aura open {file}"));
     }
@@ -70,20 +67,7 @@ fn tree(opened: &Opened, run: RunId) -> Result<Vec<RunId>, Problem> {
     Ok(rows.iter().map(|row| row.run).filter(|below| *below != run).chain([run]).collect())
 }
 
-/// Writes a run to a file, which is whole or not there.
+/// Writes a run to a file, which is whole or as it was.
 pub(crate) fn write(opened: &Opened, run: RunId, path: &Path) -> Result<Copied, Problem> {
-    let failed = |why: &dyn std::fmt::Display| {
-        let what = format!("{} can't be written: {why}", path.display());
-        Problem::new(Code::StoreUnavailable, what).next("name another file: -o FILE")
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let file = NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
-    let mut out = BufWriter::new(file);
-    let done = export::write(opened, &archive::runtime()?, &tree(opened, run)?, &mut out)?;
-    out.flush().map_err(|e| failed(&e))?;
-    let file = out.into_inner().map_err(|e| failed(&e))?;
-    file.as_file().sync_all().map_err(|e| failed(&e))?;
-    file.persist(path).map_err(|e| failed(&e.error))?;
-    Ok(done)
+    export::keep(opened, &tree(opened, run)?, path)
 }

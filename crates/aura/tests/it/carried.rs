@@ -44,6 +44,12 @@ fn a_run_is_carried_to_somebody_else_and_looked_at_there() {
     let changed = format!("{}{turned}{}", &text[..hash], &text[hash + 1..]);
     other.file("changed.aura", &changed);
     other.aura(&["open", "changed.aura"]).exits(2);
+    // What stands in the file to be read is what was verified.
+    other.file("told.aura", &text.replacen("Hello Ada", "Hello Eve", 1));
+    let refused = other.aura(&["open", "told.aura"]).exits(2);
+    let line = 1 + text.lines().position(|line| line.contains("Hello Ada")).expect("a line");
+    assert!(refused.err.contains(&format!("line {line}: run {id}")), "{}", refused.err);
+    assert!(refused.err.contains("aura export RUN -o FILE"), "{}", refused.err);
     other.file("cut.aura", &text[..text.len() / 2]);
     other.aura(&["open", "cut.aura"]).exits(2);
 }

@@ -149,3 +149,78 @@ fn a_call_in_doubt_keeps_its_key() {
         second.kill();
     }
 }
+
+/// The texts of files, which a tool hands in as blobs of their own.
+const LARGE: &str = "flow: large\nnodes: [{ id: a, tool: file.read, with: { path: large.txt } }]\n";
+
+#[test]
+fn a_restore_is_whole_or_nothing() {
+    let (place, server) = (Place::new(), Server::new());
+    place.file("order.yaml", ORDER);
+    start(&place, &place.data(), "1", &server).exits(0);
+    place.aura(&["store", "backup", "backup"]).exits(0);
+    let (good, bad) = (place.work().join("backup"), place.work().join("bad"));
+    std::fs::create_dir(&bad).expect("a folder");
+    for file in std::fs::read_dir(&good).expect("a folder").map(|e| e.expect("an entry")) {
+        if file.path().is_file() {
+            std::fs::copy(file.path(), bad.join(file.file_name())).expect("a file");
+        }
+    }
+    let mut bytes = std::fs::read(bad.join("aura.db")).expect("a file");
+    let calls: Vec<_> = bytes.windows(7).enumerate().filter(|(_, b)| *b == b"/charge").collect();
+    let calls: Vec<_> = calls.into_iter().map(|(place, _)| place).collect();
+    for place in calls {
+        bytes[place] = b'x';
+    }
+    std::fs::write(bad.join("aura.db"), bytes).expect("a file");
+    // One that is not there yet, and one that holds something else.
+    for name in ["absent", "there"] {
+        let data = place.work().join(name);
+        if name == "there" {
+            std::fs::create_dir_all(data.join("secrets")).expect("a folder");
+        }
+        let before = data.exists();
+        let refused = at(&place, &data, &["store", "restore", "bad"]);
+        assert_ne!(refused.code, Some(0), "{}", refused.out);
+        assert!(refused.err.contains("nothing was restored"), "{}", refused.err);
+        assert_eq!(data.exists(), before);
+        at(&place, &data, &["store", "restore", "backup"]).exits(0);
+        at(&place, &data, &["store", "check"]).exits(0);
+        start(&place, &data, "2", &server).exits(0);
+        assert_eq!(server.requests().len(), 1);
+        let left = std::fs::read_dir(&data).expect("a folder").map(|e| e.expect("an entry"));
+        let hidden: Vec<_> = left.filter(|e| e.file_name().as_encoded_bytes()[0] == b'.').collect();
+        assert!(hidden.is_empty(), "{hidden:?}");
+    }
+}
+
+#[test]
+fn an_export_that_fails_leaves_the_file_that_was_there() {
+    let place = Place::new();
+    place.file("large.yaml", LARGE);
+    place.file("large.txt", &"x".repeat(500_000));
+    place.aura(&["run", "large.yaml", "--key", "k", "--root", "."]).exits(0);
+    let run = id("large", "k");
+    place.aura(&["store", "export", "-o", "all.ndjson"]).exits(0);
+    place.aura(&["export", &run, "-o", "one.aura"]).exits(0);
+    let read = |name| std::fs::read(place.work().join(name)).expect("a file");
+    let before = [read("all.ndjson"), read("one.aura")];
+    // Whoever read has seen enough.
+    for args in [&["store", "export", "-o", "-"][..], &["export", &run, "-o", "-"]] {
+        let mut command = place.command(args);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("the binary");
+        drop(child.stdout.take());
+        let ended = Ended::of(child.wait_with_output().expect("it ends"), args).exits(0);
+        assert_eq!(ended.err, "");
+    }
+    let blobs = place.data().join("blobs");
+    assert!(!crate::support::files(&blobs).is_empty(), "a blob is a file");
+    std::fs::remove_dir_all(blobs).expect("a folder");
+    place.aura(&["store", "export", "-o", "all.ndjson"]).exits(1);
+    let refused = place.aura(&["export", &run, "-o", "one.aura"]).exits(1);
+    assert!(refused.err.contains("BLOB_MISSING"), "{}", refused.err);
+    assert!([read("all.ndjson"), read("one.aura")] == before);
+    let refused = place.aura(&["export", &run, "-o", "nowhere/one.aura"]).exits(4);
+    assert!(refused.err.contains("name another file: -o FILE"), "{}", refused.err);
+}

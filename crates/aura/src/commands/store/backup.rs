@@ -1,23 +1,25 @@
 //! `aura store backup` and `aura store restore`.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
 use aura_core::id::RunId;
+use aura_core::limits;
 use aura_core::ports::{Clock, RunQuery, Store};
 use aura_core::time::Millis;
 use aura_store::Access;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::archive::making::Making;
 use crate::archive::{self, Copied, copy, restored};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Tone, local_time};
 use crate::wire::SystemClock;
-use crate::{deployed, describe, resolve};
+use crate::{deployed, describe, resolve, whole};
 
 /// The file that says that a backup is whole; written last.
 const MANIFEST: &str = "backup.json";
@@ -87,19 +89,14 @@ pub(super) fn backup(context: &Context, args: &BackupArgs) -> Result<Exit, Probl
         Err(e) => return Err(unusable(&dir, &e)),
     }
     let at = SystemClock.now();
-    aura_store::create(&dir, source.store.salt())?;
-    let copied = copied(&source, &dir).and_then(|copied| {
-        deployed::copy(&context.dir, &dir)?;
-        Ok(copied)
-    });
-    let copied = copied.inspect_err(|_| {
-        // Half a backup is worse than none.
-        let _ = fs::remove_dir_all(&dir);
-    })?;
-    let Copied { runs, commits, events, blobs } = copied;
+    let making = Making::begin(&dir).map_err(|e| unusable(&dir, &e))?;
+    aura_store::create(making.dir(), source.store.salt())?;
+    let Copied { runs, commits, events, blobs } = copied(&source, making.dir())?;
+    deployed::copy(&context.dir, making.dir())?;
     let manifest = Manifest { at, holds: Holds { runs, commits, events, blobs } };
     let text = serde_json::to_vec(&manifest).map_err(|e| unusable(&dir, &e.into()))?;
-    write_whole(&dir.join(MANIFEST), &text).map_err(|e| unusable(&dir, &e))?;
+    whole::write(&making.dir().join(MANIFEST), &text).map_err(|e| unusable(&dir, &e))?;
+    making.finish().map_err(|e| unusable(&dir, &e))?;
     let out = &context.out;
     if out.json {
         out.document(&json!({
@@ -116,9 +113,6 @@ fn copied(source: &aura_store::Opened, dir: &Path) -> Result<Copied, Problem> {
     let runtime = archive::runtime()?;
     let target = aura_store::open(dir, Access::Owner)?;
     let (copied, _) = copy::everything(source, &target, &runtime)?;
-    drop(target);
-    // What the last handle leaves; a backup has no owner.
-    let _ = fs::remove_file(dir.join("aura.lock"));
     Ok(copied)
 }
 
@@ -134,7 +128,7 @@ fn holds(holds: &Holds) -> String {
 /// Makes a store of a backup.
 pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit, Problem> {
     let from = &args.dir;
-    let manifest: Manifest = match fs::read(from.join(MANIFEST)) {
+    let manifest: Manifest = match whole::read(&from.join(MANIFEST), limits::BACKUP_BYTES) {
         Ok(text) => serde_json::from_slice(&text).map_err(|e| unusable(from, &e.into()))?,
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let what = format!("{} is not a whole backup", from.display());
@@ -153,20 +147,25 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Exit, Pro
     }
     let source = aura_store::open(from, Access::Reader)?;
     let open = open_runs(&*source.store)?;
-    aura_store::create(to, source.store.salt())?;
-    restored::mark(to, &open, manifest.at)?;
-    let target = aura_store::open(to, Access::Owner)?;
-    let runtime = archive::runtime()?;
-    let (copied, _) = copy::everything(&source, &target, &runtime)?;
-    deployed::copy(from, &context.dir)?;
-    let health = target.store.check().map_err(|e| resolve::unreadable(&e))?;
-    if let Some((_, code, fault)) = health.faults.first() {
-        return Err(Problem::new(*code, format!("the backup is damaged: {fault}"))
-            .kept(format!("what could be read of it, in {}", to.display()))
-            .next("aura store check, then restore another backup"));
-    }
+    let making = Making::begin(to).map_err(|e| unusable(to, &e))?;
+    aura_store::create(making.dir(), source.store.salt())?;
+    restored::mark(making.dir(), &open, manifest.at)?;
+    let copied = copied(&source, making.dir())?;
+    deployed::copy(from, making.dir())?;
+    whole_store(making.dir(), from)?;
+    making.finish().map_err(|e| unusable(to, &e))?;
     tell(context, &manifest, &copied, &open);
     Ok(Exit::Done)
+}
+
+fn whole_store(dir: &Path, from: &Path) -> Result<(), Problem> {
+    let store = aura_store::open(dir, Access::Owner)?.store;
+    let health = store.check().map_err(|e| resolve::unreadable(&e))?;
+    let Some((_, code, fault)) = health.faults.first() else { return Ok(()) };
+    let look = format!("aura --data-dir {} store check, then restore another", from.display());
+    Err(Problem::new(*code, format!("the backup is damaged: {fault}"))
+        .kept("nothing was restored")
+        .next(look))
 }
 
 fn open_runs(store: &dyn Store) -> Result<Vec<RunId>, Problem> {
@@ -194,14 +193,6 @@ fn tell(context: &Context, manifest: &Manifest, copied: &Copied, open: &[RunId])
         let next = out.paint(Tone::Strong, "next:");
         out.line(format_args!("  {next} aura resume --all   # lists what may have happened since"));
     }
-}
-
-fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    let folder = path.parent().unwrap_or(path);
-    fs::File::open(folder)?.sync_all()
 }
 
 fn unusable(dir: &Path, error: &std::io::Error) -> Problem {

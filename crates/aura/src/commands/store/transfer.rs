@@ -1,7 +1,7 @@
 //! `aura store export` and `aura store import`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
@@ -10,6 +10,7 @@ use aura_core::ports::{RunQuery, Store};
 use aura_store::{Access, Opened};
 use serde_json::json;
 
+use crate::archive::lines::Lines;
 use crate::archive::{self, export, import};
 use crate::commands::runs;
 use crate::context::Context;
@@ -60,17 +61,10 @@ pub(crate) struct ImportArgs {
 pub(super) fn export(context: &Context, args: &ExportArgs) -> Result<Exit, Problem> {
     let opened = context.reader()?;
     let runs = chosen(&opened, args)?;
-    let runtime = archive::runtime()?;
     if args.output == Path::new("-") {
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        export::write(&opened, &runtime, &runs, &mut out)?;
-        return Ok(Exit::Done);
+        return export::print(&opened, &runs, &context.out).map(|()| Exit::Done);
     }
-    let file = File::create(&args.output).map_err(|e| unusable(&args.output, &e))?;
-    let mut out = BufWriter::new(file);
-    let done = export::write(&opened, &runtime, &runs, &mut out)?;
-    let file = out.into_inner().map_err(|e| unusable(&args.output, e.error()))?;
-    file.sync_all().map_err(|e| unusable(&args.output, &e))?;
+    let done = export::keep(&opened, &runs, &args.output)?;
     if context.out.json {
         context.out.document(&json!(done));
     } else {
@@ -96,12 +90,13 @@ fn chosen(opened: &Opened, args: &ExportArgs) -> Result<Vec<RunId>, Problem> {
 
 /// Reads histories.
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<Exit, Problem> {
-    let mut file: Box<dyn BufRead> = if args.file == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
+    let mut lines = if args.file == Path::new("-") {
+        Lines::new(BufReader::new(std::io::stdin()))
     } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(|e| unusable(&args.file, &e))?))
+        let file = File::open(&args.file).map_err(|e| unusable(&args.file, &e))?;
+        Lines::new(BufReader::new(file))
     };
-    let head = import::head(&mut *file)?;
+    let head = lines.head()?;
     if !context.dir.join("aura.db").exists() {
         aura_store::create(&context.dir, head.salt)?;
     }
@@ -113,7 +108,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<Exit, Probl
             .next("import into a new data directory: aura --data-dir DIR store import FILE"));
     }
     let runtime = archive::runtime()?;
-    let done = import::read(&opened, &runtime, &context.dir, head, &mut *file)?;
+    let done = import::read(&opened, &runtime, &context.dir, head, &mut lines)?;
     let out = &context.out;
     if out.json {
         out.document(&json!(done));
