@@ -242,6 +242,11 @@ impl Disk {
         }
     }
 
+    /// The events of a run without those that it shares with its parent.
+    fn own_events(&self, row: &RunRow) -> u64 {
+        row.events.saturating_sub(self.forks.get(&row.run).map_or(0, |point| point.seq))
+    }
+
     /// The runs that a compaction removes.
     fn going(&self, asked: &Compaction) -> Vec<Ended> {
         if asked.retention == Retention::default() {
@@ -258,7 +263,7 @@ impl Disk {
             .map(|row| Ended {
                 run: row.run,
                 at: row.updated,
-                events: row.events,
+                events: self.own_events(row),
                 bytes: bytes(&row.run),
             })
             .collect();
@@ -428,7 +433,7 @@ impl Store for ModelStore {
             schema: 0,
             salt: disk.salt,
             commits: disk.log.len() as u64,
-            events: disk.rows.values().map(|row| disk.progressed(row).events).sum(),
+            events: disk.rows.values().map(|row| disk.own_events(&disk.progressed(row))).sum(),
             runs: disk.rows.len() as u64,
             bytes: bytes as u64,
             position: disk.position,

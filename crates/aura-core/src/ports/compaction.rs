@@ -26,7 +26,7 @@ pub struct Ended {
     pub run: RunId,
     /// When it ended.
     pub at: Millis,
-    /// Its events.
+    /// Its events, without those that it shares with its parent.
     pub events: u64,
     /// Bytes of its commits.
     pub bytes: u64,

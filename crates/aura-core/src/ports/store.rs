@@ -290,7 +290,7 @@ pub struct StoreInfo {
     pub salt: Hash,
     /// Number of commits.
     pub commits: u64,
-    /// Number of events.
+    /// Number of events; what a fork shares counts once.
     pub events: u64,
     /// Number of runs.
     pub runs: u64,

@@ -107,7 +107,7 @@ fn staying(conn: &Connection) -> rusqlite::Result<BTreeSet<RunId>> {
 /// Those that ended last first.
 fn ended(conn: &Connection) -> rusqlite::Result<Vec<Ended>> {
     let sql = format!(
-        "SELECT run, updated, events, (SELECT SUM(LENGTH(payload) + {ROW_BYTES}) FROM commits
+        "SELECT run, updated, MAX(events - COALESCE(cut, 0), 0), (SELECT SUM(LENGTH(payload) + {ROW_BYTES}) FROM commits
              WHERE commits.run = runs.number)
          FROM runs WHERE NOT ({OPEN}) ORDER BY updated DESC, run DESC"
     );

@@ -25,7 +25,7 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
             Ok((row.get(0)?, row.get(1)?))
         })?;
     let (runs, closed): (i64, i64) = conn.query_row(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN mark = 2 THEN events END), 0)
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN mark = 2 THEN MAX(events - COALESCE(cut, 0), 0) END), 0)
          FROM runs WHERE status IS NOT NULL",
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
@@ -51,20 +51,22 @@ fn read(conn: &Connection, dir: &Path, facts: &Facts) -> rusqlite::Result<StoreI
     })
 }
 
-/// How far a run is that goes on, its row does not say; its last commit does.
+/// How far a run is that goes on, its row does not say; its last commit does. What a fork shares is its parent's.
 fn open_events(conn: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT (SELECT header FROM commits WHERE commits.run = runs.number
-                       ORDER BY seq DESC LIMIT 1), events
+                       ORDER BY seq DESC LIMIT 1), events, COALESCE(cut, 0)
                FROM runs WHERE status IS NOT NULL AND mark <> 2";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut events = 0;
     while let Some(row) = rows.next()? {
         let header: Option<Vec<u8>> = row.get(0)?;
-        events += match header.map(|bytes| Header::decode(&bytes)) {
+        let shared = row.get::<_, i64>(2)?.cast_unsigned();
+        let last = match header.map(|bytes| Header::decode(&bytes)) {
             Some(Ok(last)) => last.next_seq() - 1,
             _ => row.get::<_, i64>(1)?.cast_unsigned(),
         };
+        events += last.saturating_sub(shared);
     }
     Ok(events)
 }

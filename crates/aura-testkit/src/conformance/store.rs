@@ -579,6 +579,7 @@ pub fn a_fork_shares_the_beginning_of_its_parent(place: &dyn Place) {
     assert_eq!(store.read(parent.run, 1, 10).expect("read"), before, "the parent is untouched");
     let query = RunQuery { id_prefix: Some(fork.run.to_string()), ..RunQuery::default() };
     assert_eq!(store.runs(&query).expect("runs"), [fork.row()]);
+    assert_eq!(store.info().expect("info").events, 8, "what is shared counts once");
     assert_eq!(store.check().expect("check").faults, []);
 }
 
@@ -650,7 +651,6 @@ pub fn keys_come_with_their_group(place: &dyn Place) {
     let mut gap = commits(vec![chain.commit_at(9, 1, *b"gap")]);
     gap.keys = vec![held(two)];
     assert_eq!(broken(store.append(&gap)), Code::ChainBroken);
-    // Rows that a copy brings come without commits.
     store.append(&Group { keys: vec![held(three)], ..Group::default() }).expect("append");
     drop(store);
     let store = place.open().store;
