@@ -100,6 +100,8 @@ limits! {
     RESTORED_BYTES: usize = 128 << 20, "bytes of the list of restored runs";
     /// Bytes of what a backup says about itself.
     BACKUP_BYTES: usize = 64 << 10, "bytes of what a backup says about itself";
+    /// Bytes of the file of a deployed version: its texts as JSON.
+    DEPLOYED_BYTES: usize = 256 << 20, "bytes of a deployed version of a flow";
     /// Bytes of blobs that a shard keeps for expressions.
     BLOB_CACHE_BYTES: usize = 64 << 20, "bytes of blobs cached for expressions";
     /// Runs that a shard keeps in memory when they have nothing in work.

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use aura_core::error::{Code, Problem};
 use aura_core::hash::Hash;
+use aura_core::limits;
 use aura_core::time::Millis;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
+
+use crate::whole::{self, WholeFile};
 
 /// The folder in the data directory.
 const FOLDER: &str = "flows";
@@ -42,6 +44,16 @@ pub(crate) struct Deployed {
     /// The texts of the files that it starts as child runs, by their path from its folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) files: BTreeMap<String, String>,
+    /// `parts` of their paths and texts; absent where there are none, and in what was deployed before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files_hash: Option<Hash>,
+}
+
+/// What is kept of the texts of files, to see that they are what was deployed.
+pub(crate) fn files_hash(files: &BTreeMap<String, String>) -> Option<Hash> {
+    let parts: Vec<&[u8]> =
+        files.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]).collect();
+    (!parts.is_empty()).then(|| Hash::of_parts(&parts))
 }
 
 /// A version was put in force again.
@@ -131,20 +143,25 @@ fn write(dir: &Path, version: &Deployed, new: bool) -> Result<(), Problem> {
     let folder = dir.join(FOLDER);
     let failed = |e: &std::io::Error| unusable(&folder, e);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| failed(&e))?;
-    let mut file = NamedTempFile::new_in(&folder).map_err(|e| failed(&e))?;
-    let text = serde_json::to_vec_pretty(version).unwrap_or_default();
-    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(|e| failed(&e))?;
-    let persisted = if new { file.persist_noclobber(&path) } else { file.persist(&path) };
-    match persisted {
-        Ok(_) => fs::File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| failed(&e)),
-        // Somebody deployed it at the same moment.
-        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
-            let there = read(&path)?;
-            let same = (&there.source, &there.files) == (&version.source, &version.files);
-            if same { Ok(()) } else { Err(another_text(version)) }
-        }
-        Err(e) => Err(failed(&e.error)),
+    let text = serde_json::to_vec_pretty(version).map_err(|e| failed(&e.into()))?;
+    if text.len() > limits::DEPLOYED_BYTES {
+        let what = format!("the flow and its files have {} bytes as JSON", text.len());
+        return Err(Problem::new(Code::LimitExceeded, what)
+            .kept("what was deployed before")
+            .next(format!("keep them below {} bytes", limits::DEPLOYED_BYTES)));
     }
+    let mut file = WholeFile::create(&path).map_err(|e| failed(&e))?;
+    file.write_all(&text).map_err(|e| failed(&e))?;
+    if !new {
+        return file.finish().map_err(|e| failed(&e));
+    }
+    if file.finish_new().map_err(|e| failed(&e))? {
+        return Ok(());
+    }
+    // Somebody deployed it at the same moment.
+    let there = read(&path)?;
+    let same = (&there.source, &there.files) == (&version.source, &version.files);
+    if same { Ok(()) } else { Err(another_text(version)) }
 }
 
 /// Copies every version to another data directory.
@@ -159,10 +176,12 @@ fn place(dir: &Path, version: &Deployed) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Deployed, Problem> {
-    let bytes = fs::read(path).map_err(|e| unusable(path, &e))?;
+    let bytes = whole::read(path, limits::DEPLOYED_BYTES).map_err(|e| unusable(path, &e))?;
     let version: Deployed = serde_json::from_slice(&bytes)
         .map_err(|e| unusable(path, &std::io::Error::new(ErrorKind::InvalidData, e)))?;
-    if Hash::of(version.source.as_bytes()) != version.hash {
+    let source = Hash::of(version.source.as_bytes()) == version.hash;
+    let files = version.files_hash.is_none() || version.files_hash == files_hash(&version.files);
+    if !source || !files {
         let why = std::io::Error::new(ErrorKind::InvalidData, "its text is not what was deployed");
         return Err(unusable(path, &why));
     }

@@ -50,6 +50,17 @@ impl WholeFile {
         sync_folder(folder(&place))
     }
 
+    /// As [`Self::finish`], unless something is there: then that stays, and this says `false`.
+    pub(crate) fn finish_new(self) -> io::Result<bool> {
+        let (file, place) = self.synced()?;
+        let Some(file) = file else { return Ok(true) };
+        match file.persist_noclobber(&place) {
+            Ok(_) => sync_folder(folder(&place)).map(|()| true),
+            Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e.error),
+        }
+    }
+
     fn synced(self) -> io::Result<(Option<NamedTempFile>, PathBuf)> {
         match self.out.into_inner().map_err(io::IntoInnerError::into_error)? {
             Sink::Beside(file) => {
@@ -132,6 +143,9 @@ mod tests {
         write(&link, b"new").unwrap();
         assert_eq!(read(&path, 3).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let mut second = WholeFile::create(&path).unwrap();
+        second.write_all(b"other").unwrap();
+        assert!(!second.finish_new().unwrap());
         assert_eq!(read(&path, 2).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
         write(Path::new("/dev/null"), b"gone").unwrap();

@@ -147,6 +147,7 @@ fn put(context: &Context, deploy: &Deploy) -> Result<Exit, Problem> {
         order: 0,
         again: None,
         source,
+        files_hash: deployed::files_hash(&files),
         files,
     };
     let refused = deploy.strict && !broken.is_empty();

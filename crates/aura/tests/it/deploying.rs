@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Place;
+use crate::support::{Place, files};
 
 fn flow(version: &str, greeting: &str, end: &str) -> String {
     format!(
@@ -35,6 +35,19 @@ fn a_version_is_deployed_once_and_runs_start_from_it_by_name() {
     place.file("bare.yaml", "flow: bare\nnodes: [{ id: a, tool: echo }]\n");
     let refused = place.aura(&["flows", "deploy", "bare.yaml"]).exits(2);
     assert!(refused.err.contains("does not say its version"), "{}", refused.err);
+
+    place.file("child.yaml", "flow: child\nnodes: [{ id: a, tool: echo, with: { value: 1 } }]\n");
+    let parent = "flow: parent\nversion: '1'\nnodes: [{ id: c, flow: { file: child.yaml } }]\n";
+    place.file("parent.yaml", parent);
+    place.aura(&["flows", "deploy", "parent.yaml"]).exits(0);
+    let named = |(_, bytes): &(_, Vec<u8>)| String::from_utf8_lossy(bytes).contains("child.yaml");
+    let files = files(&place.data().join("flows"));
+    let (path, bytes) = files.iter().find(|file| named(file)).expect("a file");
+    let text = String::from_utf8_lossy(bytes).replace("value: 1", "value: 2");
+    std::fs::write(path, text).expect("a file");
+    let refused = place.aura(&["run", "parent"]).exits(4);
+    assert!(refused.err.contains("not what was deployed"), "{}", refused.err);
+    std::fs::remove_file(path).expect("a file");
 
     std::fs::remove_file(place.work().join("one.yaml")).expect("a file");
     let run = place.aura(&["run", "greet", "--set", "name=Ada", "--json"]).exits(3).json();
