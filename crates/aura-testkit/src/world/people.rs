@@ -48,7 +48,7 @@ impl World {
             return Some(Input::Pause { actor: ACTOR.to_owned(), reason: None });
         }
         // Who paused the parent lets that go on, and its children with it.
-        if run.paused.is_some() && !run.paused_by_parent() {
+        if run.paused.is_some() && !run.paused_by_parent() && !self.paused_above(run) {
             return Some(Input::Resume { actor: ACTOR.to_owned(), reason: None });
         }
         if let Some((step, asked)) = run.approvals.iter().next() {
@@ -85,6 +85,14 @@ impl World {
         }
         let early = self.one_in(self.hardship.twice * 8);
         early.then(|| self.signal(EARLY.to_owned()))
+    }
+
+    /// Whether a run above this one is paused: nobody lets a child go on before that goes on.
+    fn paused_above(&self, run: &Run) -> bool {
+        let parent = run.started.as_ref().and_then(|started| started.parent.as_ref());
+        let above =
+            parent.filter(|parent| !parent.detached).and_then(|parent| self.run(parent.run));
+        above.is_some_and(|above| above.paused.is_some() || self.paused_above(&above))
     }
 
     fn signal(&mut self, name: String) -> Input {
