@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use aura_core::fork::ForkEffects;
 use aura_core::hash::Hash;
 use aura_core::id::RunId;
+use aura_engine::open_history;
+use aura_testkit::model_store::ModelStore;
 use aura_testkit::world::{Hardship, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -203,10 +205,15 @@ fn world(seed: u64, hardship: Hardship) -> World {
     world
 }
 
+/// What is on the disk, whatever became of the handle of a world's store.
+fn disk(world: &World) -> ModelStore {
+    ModelStore::from_disk(world.store().disk())
+}
+
 /// The run that began the family of a run.
-fn beginning(world: &World, of: RunId) -> RunId {
+fn beginning(store: &ModelStore, of: RunId) -> RunId {
     let mut at = of;
-    while let Some(run) = world.run(at) {
+    while let Some(run) = open_history(store, at).unwrap().map(|history| history.run) {
         let started = run.started.as_ref().unwrap();
         let fork = run.fork.as_ref().map(|fork| fork.point.parent);
         let parent = started.parent.as_ref().map(|parent| parent.run);
@@ -220,7 +227,8 @@ fn beginning(world: &World, of: RunId) -> RunId {
 
 /// Families in which somebody cancelled a run: how they end depends on when that came.
 fn cancelled(world: &World) -> BTreeSet<RunId> {
-    world.cancelled().iter().map(|run| beginning(world, *run)).collect()
+    let store = disk(world);
+    world.cancelled().iter().map(|run| beginning(&store, *run)).collect()
 }
 
 /// What every world must come to.
@@ -235,7 +243,8 @@ impl Calm {
         let world = world(0, Hardship::NONE);
         let results = world.results();
         let effects = results.keys().map(|run| (*run, world.outside().keys_of(Some(*run))));
-        let families = results.keys().map(|run| (*run, beginning(&world, *run)));
+        let store = disk(&world);
+        let families = results.keys().map(|run| (*run, beginning(&store, *run)));
         Self { effects: effects.collect(), families: families.collect(), results }
     }
 
@@ -248,11 +257,11 @@ impl Calm {
         }
         rough.check();
         let cancelled = cancelled(&rough);
-        let results = rough.results();
+        let (results, store) = (rough.results(), disk(&rough));
         for (run, found) in &results {
             assert_ne!(found, &json!("open"), "run {run} goes on\n{}", rough.tail());
             let known = self.results.contains_key(run);
-            let loose = cancelled.contains(&beginning(&rough, *run));
+            let loose = cancelled.contains(&beginning(&store, *run));
             assert!(known || loose, "run {run}, which nobody started\n{}", rough.tail());
         }
         for (run, expected) in &self.results {
