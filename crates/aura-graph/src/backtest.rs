@@ -184,6 +184,8 @@ pub struct Backtest<'a> {
     spare: BTreeMap<Hash, VecDeque<TaskResult>>,
     /// Answers to what is not asked yet.
     answers: Vec<Input>,
+    /// Whether the recorded run had more to do than one turn may, and did not go on yet.
+    rests: bool,
     /// Inputs beyond those that were recorded.
     beyond: usize,
     comparison: Comparison,
@@ -263,6 +265,7 @@ impl<'a> Backtest<'a> {
             spare: BTreeMap::new(),
             answers: Vec::new(),
             beyond: 0,
+            rests: false,
             comparison: Comparison::new(),
             untold: None,
         }
@@ -281,6 +284,7 @@ impl<'a> Backtest<'a> {
             self.comparison.take(Side::Left, seq, event);
         }
         self.now = commit.header.at;
+        self.rests = commit.header.more;
         self.calls = intents(&events).map(|(step, _)| step.clone()).collect();
         self.taken = events.iter().filter_map(taken).collect();
         self.timers_of_its_own();
@@ -295,6 +299,7 @@ impl<'a> Backtest<'a> {
                 self.outcome(step, data.call, (None, result));
             }
         }
+        self.continues();
         let steps: Vec<_> = self.calls.iter().cloned().collect();
         self.granted(steps);
         for (step, call) in intents(&events) {
@@ -412,7 +417,13 @@ impl<'a> Backtest<'a> {
             Input::Child { step, end, account, .. } => self.child_ended(step, end, account),
             Input::Granted { steps } => self.granted(steps),
             // A sign of life is no outcome.
-            Input::Heartbeat(_) | Input::Continue => {}
+            Input::Continue => {
+                if self.run.more {
+                    self.turn(&Input::Continue);
+                }
+                self.continues();
+            }
+            Input::Heartbeat(_) => {}
             other => {
                 self.feed(&other);
             }
@@ -594,6 +605,8 @@ impl<'a> Backtest<'a> {
     /// Beyond the end of the recorded run: what follows by itself.
     fn go_on(&mut self) {
         self.outcomes.called.clear();
+        self.rests = false;
+        self.continues();
         let ready = self.run.ready().map(|(step, _)| step.clone()).collect();
         self.granted(ready);
         self.settle();
@@ -626,8 +639,14 @@ impl<'a> Backtest<'a> {
         if !self.turn(input) {
             return false;
         }
-        while self.run.more && self.turn(&Input::Continue) {}
+        self.continues();
         true
+    }
+
+    /// Goes on with what a turn left for the next one, unless the recorded run did not go on either: something else
+    /// may have come between.
+    fn continues(&mut self) {
+        while self.run.more && !self.rests && self.turn(&Input::Continue) {}
     }
 
     fn turn(&mut self, input: &Input) -> bool {
