@@ -117,7 +117,7 @@ impl World {
         (parent, step): (RunId, &str),
         effects: ForkEffects,
     ) -> RunId {
-        let cut = cut(&*self.store, parent, &At::Start(step.into()));
+        let cut = cut(&*self.reopened(), parent, &At::Start(step.into()));
         let cut = cut.unwrap_or_else(|problem| panic!("{step}: {}", problem.what));
         let forked = RunForked {
             parent,
