@@ -417,12 +417,7 @@ impl<'a> Backtest<'a> {
             Input::Child { step, end, account, .. } => self.child_ended(step, end, account),
             Input::Granted { steps } => self.granted(steps),
             // A sign of life is no outcome.
-            Input::Continue => {
-                if self.run.more {
-                    self.turn(&Input::Continue);
-                }
-                self.continues();
-            }
+            Input::Continue => self.went_on(),
             Input::Heartbeat(_) => {}
             other => {
                 self.feed(&other);
@@ -641,6 +636,14 @@ impl<'a> Backtest<'a> {
         }
         self.continues();
         true
+    }
+
+    /// The recorded run went on with what a turn left for the next one.
+    fn went_on(&mut self) {
+        if self.run.more {
+            self.turn(&Input::Continue);
+        }
+        self.continues();
     }
 
     /// Goes on with what a turn left for the next one, unless the recorded run did not go on either: something else
