@@ -277,7 +277,7 @@ impl Disk {
             Note::Said(_) => {}
             Note::Strange(inode, what) => {
                 let path = self.inodes.get(inode).map(|id| &self.things[*id].path);
-                if path.is_none_or(|path| !path.to_string_lossy().ends_with(FLEETING)) {
+                if path.is_none_or(|path| !is_fleeting(path)) {
                     bail!("{what} of {path:?}, which the shim does not understand");
                 }
             }
@@ -289,6 +289,12 @@ impl Disk {
         let id = match (how, self.names.get(path)) {
             (Opened::Existing | Opened::Folder, Some(id)) => *id,
             (Opened::New, _) => {
+                let id = self.thing(path, Some(Content::default()));
+                self.add(path, id);
+                id
+            }
+            // Made by a process that only looked, without the shim.
+            (Opened::Existing, None) if is_fleeting(path) => {
                 let id = self.thing(path, Some(Content::default()));
                 self.add(path, id);
                 id
@@ -353,7 +359,7 @@ impl Disk {
             let place = into.join(path.strip_prefix(&self.root)?);
             let here = place.parent().is_some_and(Path::is_dir) || path == self.root;
             match &self.things[id].file {
-                _ if !here || path.to_string_lossy().ends_with(FLEETING) => {}
+                _ if !here || is_fleeting(&path) => {}
                 None => fs::create_dir_all(&place)?,
                 Some(content) => fs::write(&place, content.after(fate))?,
             }
@@ -365,6 +371,10 @@ impl Disk {
     pub(super) fn moments(&self) -> usize {
         self.moment
     }
+}
+
+fn is_fleeting(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(FLEETING)
 }
 
 fn unknown(path: &Path) -> String {
@@ -605,5 +615,14 @@ mod tests {
         let path = bench.path("aura.db-shm");
         bench.disk.take(&Note::Opened(A, path, Opened::New)).unwrap();
         bench.disk.take(&Note::Strange(A, "mmap".to_owned())).unwrap();
+    }
+
+    #[test]
+    fn an_index_that_somebody_else_made_means_nothing() {
+        let mut bench = Bench::new(None);
+        let path = bench.path("aura.db-shm");
+        bench.disk.take(&Note::Opened(A, path, Opened::Existing)).unwrap();
+        bench.disk.take(&Note::Strange(A, "mmap".to_owned())).unwrap();
+        assert_eq!(bench.after(Fate::Most, "aura.db-shm"), None);
     }
 }
