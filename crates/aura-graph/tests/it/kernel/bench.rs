@@ -18,6 +18,8 @@ use aura_core::task::{TaskResult, TaskSpec};
 use aura_core::time::Millis;
 use aura_graph::decide::{Decision, Gate, Grant, Reuse, Taken, World, decide};
 use aura_graph::expr::BlobLookup;
+use aura_graph::replay::Replay;
+use aura_graph::state::{from_snapshot, to_snapshot};
 use aura_graph::{Flow, Run};
 use aura_testkit::world::start_family;
 use serde_json::{Value, json};
@@ -226,6 +228,19 @@ impl Bench {
         let (step, due) = (step.clone(), due);
         self.now = self.now.max(due);
         self.give(Input::Timer { step, purpose, due });
+    }
+
+    /// Every commit is decided again as it was, from the log and from a snapshot after each.
+    pub(super) fn replays(&self) {
+        let blobs = Arc::clone(&self.blobs) as Arc<dyn BlobLookup>;
+        let mut replay = Replay::new(Run::new(self.run.id), Hash::ZERO, blobs);
+        for commit in &self.commits {
+            replay.redecide(&self.flow, commit).unwrap();
+            replay.integrity(commit).unwrap();
+            let (run, _) = from_snapshot(&to_snapshot(&replay.run, commit.hash).unwrap()).unwrap();
+            replay.run = run;
+        }
+        assert_eq!(json!(replay.run), json!(self.run));
     }
 
     /// The history so far, a line an event.

@@ -1,7 +1,5 @@
 //! Budgets: what is reserved and settled, and what follows where a limit would be passed.
 
-use std::sync::Arc;
-
 use aura_core::budget::{Amounts, Budget, Limits, Resource};
 use aura_core::error::Code;
 use aura_core::event::{Doubt, Settlement};
@@ -9,10 +7,6 @@ use aura_core::hash::Hash;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::ports::RunStatus;
 use aura_core::{StepPath, limits};
-use aura_graph::Run;
-use aura_graph::expr::BlobLookup;
-use aura_graph::replay::Replay;
-use aura_graph::state::{from_snapshot, to_snapshot};
 use aura_testkit::world::start_of;
 use serde_json::json;
 
@@ -42,19 +36,6 @@ fn said(step: &str, verdict: ApprovalVerdict) -> Input {
     }
 }
 
-/// Every commit is decided again as it was, from the log and from a snapshot after each.
-fn replays(bench: &Bench) {
-    let blobs = Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>;
-    let mut replay = Replay::new(Run::new(bench.run.id), Hash::ZERO, blobs);
-    for commit in &bench.commits {
-        replay.redecide(&bench.flow, commit).unwrap();
-        replay.integrity(commit).unwrap();
-        let (run, _) = from_snapshot(&to_snapshot(&replay.run, commit.hash).unwrap()).unwrap();
-        replay.run = run;
-    }
-    assert_eq!(json!(replay.run), json!(bench.run));
-}
-
 /// Two calls that cost something, one after the other.
 const PAYS: &str = r#"
 flow: pays
@@ -82,7 +63,7 @@ fn what_was_not_used_is_free_again() {
     assert_eq!(both, (350_000, 28), "what no bill tells is what was reserved");
     assert_eq!(bench.run.status(), RunStatus::Completed);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -96,7 +77,7 @@ fn what_would_pass_a_limit_is_refused_before_it_is_called() {
     let said = "the budget of the run for usd is $0.50: $0.30 used, $0.30 more asked for";
     assert_eq!(failure.message, said);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -129,7 +110,7 @@ fn two_branches_that_race_for_a_budget_do_not_both_have_it() {
     assert_eq!(bench.run.failure().unwrap().0.code, Code::BudgetExceeded);
     assert_eq!(spent(&bench).usd_micros, 300_000);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -147,8 +128,8 @@ fn two_branches_that_wait_for_slots_race_when_they_get_them() {
     late.give(Input::Granted { steps: vec!["sides[right]/pay".into()] });
     late.succeed("sides[left]/pay", json!(null));
     assert_eq!(late.run.failure().unwrap().0.code, Code::BudgetExceeded);
-    replays(&bench);
-    replays(&late);
+    bench.replays();
+    late.replays();
 }
 
 #[test]
@@ -174,7 +155,7 @@ nodes:
     assert_eq!(bench.run.failure().unwrap().0.code, Code::BudgetExceeded);
     assert_eq!((spent(&bench).tokens, spent(&bench).tool_calls), (14, 3));
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -189,8 +170,8 @@ fn a_call_in_doubt_keeps_what_it_reserved_until_somebody_says() {
     assert_eq!((reserved(&failed), spent(&failed).usd_micros), (Amounts::default(), 0));
     bench.give(settle(Settlement::Succeeded(json!({ "bill": 0.01 }).into())));
     assert_eq!((reserved(&bench).usd_micros, spent(&bench).usd_micros), (300_000, 10_000));
-    replays(&bench);
-    replays(&failed);
+    bench.replays();
+    failed.replays();
 }
 
 #[test]
@@ -213,7 +194,7 @@ nodes:
     // Nobody waits for what only looks; it may have been paid for all the same.
     assert_eq!((spent(&bench).usd_micros, reserved(&bench)), (400_000, Amounts::default()));
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -237,7 +218,7 @@ nodes:
     bench.succeed("many[0]/one", json!(null));
     assert_eq!(bench.run.status(), RunStatus::Completed);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 /// A loop that asks when it may call no more.
@@ -272,12 +253,12 @@ fn a_person_who_is_asked_grants_more() {
     bench.succeed("again[4]/call", json!(null));
     assert_eq!(bench.run.status(), RunStatus::Completed, "waiting for an answer took no time");
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
     denied.give(said("", ApprovalVerdict::Denied));
     assert_eq!(denied.run.status(), RunStatus::Failed);
     let message = &denied.run.failure().unwrap().0.message;
     assert!(message.ends_with("4 used, 1 more asked for; ada said no to more"), "{message}");
-    replays(&denied);
+    denied.replays();
 }
 
 #[test]
@@ -301,7 +282,7 @@ nodes:
     bench.succeed("items[2]/pay", json!(null));
     assert_eq!(bench.run.status(), RunStatus::Completed);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -336,7 +317,7 @@ nodes:
     assert_eq!(spent(&bench).usd_micros, 1_000_000);
     assert_eq!(bench.run.status(), RunStatus::Completed);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -356,7 +337,7 @@ nodes:
     bench.succeed("d", json!(null));
     assert_eq!(bench.run.failure().unwrap().0.code, Code::BudgetExceeded);
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 /// A run and a step that have so much time.
@@ -389,7 +370,7 @@ fn when_the_time_of_a_budget_is_over_what_is_within_it_stops() {
     let (failure, _) = bench.run.failure().unwrap();
     assert_eq!(failure.message, "the run has taken the 1 h 00 m that its budget gives it");
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -408,8 +389,8 @@ fn a_person_grants_more_time() {
     denied.give(said("", ApprovalVerdict::Denied));
     denied.succeed("sides[acts]/act", json!(null));
     assert_eq!(denied.run.status(), RunStatus::Compensating);
-    replays(&bench);
-    replays(&denied);
+    bench.replays();
+    denied.replays();
 }
 
 #[test]
@@ -436,7 +417,7 @@ nodes:
     assert_eq!(bench.run.status(), RunStatus::Compensated);
     assert_eq!(spent(&bench).tool_calls, 4, "its calls are counted all the same");
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -464,7 +445,7 @@ fn an_answer_to_a_paused_run_counts_when_it_goes_on() {
     bench.give(Input::Resume { actor, reason });
     bench.succeed("again[2]/call", json!(null));
     insta::assert_snapshot!(bench.history());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -480,7 +461,7 @@ fn who_starts_a_run_tightens_its_budget_and_is_not_asked_for_more() {
     assert_eq!(pool.left(Resource::Steps, bench.now), Some(48));
     bench.succeed("again[0]/call", json!(null));
     assert_eq!(bench.run.failure().unwrap().0.code, Code::BudgetExceeded);
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]

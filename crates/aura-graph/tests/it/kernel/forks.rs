@@ -365,21 +365,7 @@ fn a_fork_has_the_budget_of_its_flow_and_what_its_parent_used_before() {
     reuses.give(Input::Fork(Box::new(fork)));
     let pool = &reuses.run.budgets.run;
     assert_eq!((pool.spent.usd_micros, pool.reserved.usd_micros), (0, 0));
-    replays(&parent, 1, &reuses);
-    replays(&parent, 2, &same);
-    replays(&parent, 2, &richer);
-}
-
-/// The commits of a fork are decided again as they were.
-fn replays(parent: &Bench, cut: usize, fork: &Bench) {
-    let blobs = Arc::clone(&fork.blobs) as Arc<dyn BlobLookup>;
-    let mut replay = Replay::new(Run::new(fork.run.id), Hash::ZERO, blobs);
-    for commit in &parent.commits[..cut] {
-        replay.integrity(commit).unwrap();
-    }
-    for commit in &fork.commits {
-        replay.redecide(&fork.flow, commit).unwrap();
-        replay.integrity(commit).unwrap();
-    }
-    assert_eq!(json!(replay.run), json!(fork.run));
+    assert_eq!(json!(verified(&reuses, &parent, 1)), json!(reuses.run));
+    assert_eq!(json!(verified(&same, &parent, 2)), json!(same.run));
+    assert_eq!(json!(verified(&richer, &parent, 2)), json!(richer.run));
 }

@@ -11,10 +11,6 @@ use aura_core::input::Input;
 use aura_core::limits;
 use aura_core::ports::RunStatus;
 use aura_core::saga::{Compensation, Planned};
-use aura_graph::Run;
-use aura_graph::expr::BlobLookup;
-use aura_graph::replay::Replay;
-use aura_graph::state::{from_snapshot, to_snapshot};
 use aura_testkit::world::start_family;
 use serde_json::{Value, json};
 
@@ -91,12 +87,18 @@ fn end_of(parent: &mut Bench, step: &str, end: ChildEnd, account: ChildAccount) 
     parent.give(Input::Child { step, run, end, account });
 }
 
-/// A parent whose child and grandchild completed.
-fn completed() -> Bench {
+/// A parent and its child, which has booked a room.
+fn booked() -> (Bench, Bench) {
     let mut parent = Bench::with_files(PARENT, FILES, json!({}), usize::MAX);
     parent.succeed("first", json!(null));
     let mut trip = begun(&parent, None);
     trip.succeed("book", json!("room"));
+    (parent, trip)
+}
+
+/// A parent whose child and grandchild completed.
+fn completed() -> Bench {
+    let (mut parent, mut trip) = booked();
     let mut inner = begun(&trip, None);
     inner.succeed("seat", json!(null));
     assert_eq!(inner.run.status(), RunStatus::Completed);
@@ -106,7 +108,7 @@ fn completed() -> Bench {
     // The argument that is long is a blob, so that many compensations fit the parent's commit.
     parent.blobs = Arc::clone(&trip.blobs);
     parent.succeed("second", json!(null));
-    replays(&trip);
+    trip.replays();
     parent
 }
 
@@ -118,18 +120,6 @@ fn undo_all(bench: &mut Bench) -> Vec<String> {
         order.push(step);
     }
     order
-}
-
-fn replays(bench: &Bench) {
-    let blobs = Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>;
-    let mut replay = Replay::new(Run::new(bench.run.id), Hash::ZERO, blobs);
-    for commit in &bench.commits {
-        replay.redecide(&bench.flow, commit).unwrap();
-        replay.integrity(commit).unwrap();
-        let (run, _) = from_snapshot(&to_snapshot(&replay.run, commit.hash).unwrap()).unwrap();
-        replay.run = run;
-    }
-    assert_eq!(json!(replay.run), json!(bench.run));
 }
 
 fn cancel() -> Input {
@@ -145,16 +135,13 @@ fn a_child_that_completed_is_undone_in_its_place_with_its_own_children() {
     assert_eq!(order, expected.map(|step| format!("{step}/compensate")));
     assert_eq!(bench.run.status(), RunStatus::Compensated);
     assert_eq!(bench.run.saga.as_ref().unwrap().end.compensated, 4);
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
 #[test]
 fn the_call_that_undoes_has_the_key_that_it_would_have_in_the_child() {
-    let mut parent = Bench::with_files(PARENT, FILES, json!({}), usize::MAX);
-    parent.succeed("first", json!(null));
-    let mut trip = begun(&parent, None);
-    trip.succeed("book", json!("room"));
+    let (mut parent, mut trip) = booked();
     let planned = trip.run.saga.as_ref().unwrap().planned().next().unwrap().clone();
     let Compensation::Task(spec) = &planned.compensation else { panic!("a call") };
     let Data::Blob(_) = spec.args else { panic!("2,000 letters are kept in place") };
@@ -190,15 +177,12 @@ fn what_is_not_undone_is_listed_with_the_rest_that_is() {
     let end = &bench.run.saga.as_ref().unwrap().end;
     assert_eq!((end.compensated, end.failed), (3, 1));
     assert_eq!(end.uncompensated[0].step.as_str(), "trip[child]/inner[child]/seat");
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
 fn a_child_that_failed_undid_itself_and_tells_what_it_could_not_undo() {
-    let mut parent = Bench::with_files(PARENT, FILES, json!({}), usize::MAX);
-    parent.succeed("first", json!(null));
-    let mut trip = begun(&parent, None);
-    trip.succeed("book", json!("room"));
+    let (mut parent, mut trip) = booked();
     let mut inner = begun(&trip, None);
     inner.succeed("seat", json!(null));
     hears(&mut trip, "inner", &inner);
@@ -211,7 +195,7 @@ fn a_child_that_failed_undid_itself_and_tells_what_it_could_not_undo() {
     assert_eq!(parent.run.status(), RunStatus::CompensationFailed);
     let end = &parent.run.saga.as_ref().unwrap().end;
     assert_eq!(end.uncompensated[0].step.as_str(), "trip[child]/book");
-    replays(&parent);
+    parent.replays();
     insta::assert_snapshot!(parent.history());
 }
 
@@ -232,7 +216,7 @@ fn each_run_that_went_on_in_the_place_of_a_child_is_undone() {
     let order = undo_all(&mut bench);
     let expected = ["second", "trip[child2]/book", "trip[child]/book", "first"];
     assert_eq!(order, expected.map(|step| format!("{step}/compensate")));
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]

@@ -11,10 +11,7 @@ use aura_core::hash::Hash;
 use aura_core::id::RunId;
 use aura_core::input::{ApprovalVerdict, Input};
 use aura_core::ports::RunStatus;
-use aura_graph::Run;
-use aura_graph::expr::BlobLookup;
-use aura_graph::replay::Replay;
-use aura_graph::state::{Phase, from_snapshot, to_snapshot};
+use aura_graph::state::Phase;
 use aura_testkit::world::start_family;
 use serde_json::json;
 
@@ -75,18 +72,6 @@ fn usd(usd: u64) -> Amounts {
     Amounts { usd_micros: usd * 1_000_000, ..Amounts::default() }
 }
 
-fn replays(bench: &Bench) {
-    let blobs = Arc::clone(&bench.blobs) as Arc<dyn BlobLookup>;
-    let mut replay = Replay::new(Run::new(bench.run.id), Hash::ZERO, blobs);
-    for commit in &bench.commits {
-        replay.redecide(&bench.flow, commit).unwrap();
-        replay.integrity(commit).unwrap();
-        let (run, _) = from_snapshot(&to_snapshot(&replay.run, commit.hash).unwrap()).unwrap();
-        replay.run = run;
-    }
-    assert_eq!(json!(replay.run), json!(bench.run));
-}
-
 #[test]
 fn a_child_without_limits_may_use_what_is_left_and_the_next_waits_for_it() {
     let source = r"
@@ -123,7 +108,7 @@ nodes:
     let spent = bench.run.budgets.run.spent;
     assert_eq!(spent, Amounts { tokens: 90, steps: 7, tool_calls: 3, ..usd(7) });
     assert!(bench.run.budgets.run.reserved.is_nothing());
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
@@ -167,7 +152,7 @@ nodes:
     }
     assert_eq!(bench.run.status(), RunStatus::Completed);
     assert_eq!(bench.run.budgets.run.spent, Amounts { steps: 7, ..usd(3) });
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
@@ -188,7 +173,7 @@ nodes:
     bench.give(completed(&bench, "c", Amounts { tool_calls: 2, ..Amounts::default() }));
     bench.succeed("t", json!(1));
     assert_eq!(bench.run.status(), RunStatus::Completed);
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -207,7 +192,7 @@ nodes:
     assert!(bench.run.children.is_empty());
     bench.give(Input::Resume { actor: "me".to_owned(), reason: None });
     assert!(bench.run.children.contains_key(&"b".into()));
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
@@ -226,7 +211,7 @@ nodes:
     bench.give(ended(&bench, "a", failed, Amounts { steps: 1, ..Amounts::default() }));
     // One step is left, which the node itself would use: its child could do nothing.
     assert_eq!(bench.run.status(), RunStatus::Completed);
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
@@ -263,7 +248,7 @@ nodes:
     bench.give(yes);
     let (_, _, child) = begun(&bench, source);
     assert!(matches!(&child.run.phase, Phase::Failed(e, _) if e.code == Code::BudgetExceeded));
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
@@ -310,7 +295,7 @@ nodes:
     let failed = ChildEnd::Failed(certain(Code::BudgetExceeded));
     bench.give(ended(&bench, "c", failed, Amounts { steps: 1, ..Amounts::default() }));
     assert_eq!(bench.run.budgets.run.spent.usd_micros, 3_000_000);
-    replays(&bench);
+    bench.replays();
     insta::assert_snapshot!(bench.history());
 }
 
@@ -326,7 +311,7 @@ fn a_run_that_began_before_children_counted_goes_on_as_it_was() {
     assert_eq!(started.parent.as_ref().unwrap().budget, None);
     assert_eq!(child.run.budgets.run.limits.usd_micros, Some(10_000_000));
     assert!(bench.run.budgets.lent.is_empty());
-    replays(&bench);
+    bench.replays();
 }
 
 #[test]
